@@ -1,0 +1,45 @@
+"""The schema: one class a table."""
+
+from ccdtasks.db.models.base import Base
+from ccdtasks.db.models.discord import (
+    DiscordChannel,
+    DiscordInteraction,
+    DiscordMessage,
+    DiscordThread,
+    PushoverNotification,
+)
+from ccdtasks.db.models.people import ApiToken, AuditEntry, InstanceFact, UserSettings
+from ccdtasks.db.models.runs import Artifact, Profile, RunEvent, Session, TaskRun, VncAccess
+from ccdtasks.db.models.tasks import (
+    ScheduleHistory,
+    Task,
+    TaskDependency,
+    TaskTemplate,
+    TemplateRating,
+    TemplateVersion,
+)
+
+__all__ = [
+    "ApiToken",
+    "Artifact",
+    "AuditEntry",
+    "Base",
+    "DiscordChannel",
+    "DiscordInteraction",
+    "DiscordMessage",
+    "DiscordThread",
+    "InstanceFact",
+    "Profile",
+    "PushoverNotification",
+    "RunEvent",
+    "ScheduleHistory",
+    "Session",
+    "Task",
+    "TaskDependency",
+    "TaskRun",
+    "TaskTemplate",
+    "TemplateRating",
+    "TemplateVersion",
+    "UserSettings",
+    "VncAccess",
+]
