@@ -1,0 +1,1 @@
+"""What we reach: Podman, the artifact store, the image builder; each says foreign errors in our words."""

@@ -1,0 +1,1 @@
+"""Loops over rows: runs, adoption, delivery, watchdog. Gets its adapters by constructor."""
