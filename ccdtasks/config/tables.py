@@ -1,37 +1,50 @@
-"""The configuration: one TOML file, each key overridable by `CCDTASKS_<TABLE>__<KEY>`."""
+"""The tables of the configuration and what each key may hold."""
 
 from __future__ import annotations
 
 from decimal import Decimal
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+
+from ccdtasks.config import values
 
 
 class _Table(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
+Secret = Annotated[SecretStr, AfterValidator(values.secret)]
+HttpUrl = Annotated[str, AfterValidator(values.http_url)]
+SocketUrl = Annotated[str, AfterValidator(values.socket_url)]
+FolderPath = Annotated[Path, AfterValidator(values.folder)]
+Snowflakes = Annotated[tuple[int, ...], BeforeValidator(values.listed)]
+"""Discord ids. A list is a TOML array, or text with commas in an environment variable."""
+Networks = Annotated[tuple[str, ...], BeforeValidator(values.listed), AfterValidator(values.networks)]
+HostPorts = Annotated[tuple[str, ...], BeforeValidator(values.listed), AfterValidator(values.host_ports)]
+Hosts = Annotated[tuple[str, ...], BeforeValidator(values.listed), AfterValidator(values.hosts)]
+
+
 class DiscordConfig(_Table):
     """The bot. Without a token the service runs without Discord, from the shell alone."""
 
-    token: SecretStr | None = None
+    token: Secret | None = None
     guild_id: int | None = None
-    api_url: str = "https://discord.com/api/v10"
-    gateway_url: str = "wss://gateway.discord.gg/"
-    admin_role_ids: tuple[int, ...] = ()
-    user_role_ids: tuple[int, ...] = ()
+    api_url: HttpUrl = "https://discord.com/api/v10"
+    gateway_url: SocketUrl = "wss://gateway.discord.gg/"
+    admin_role_ids: Snowflakes = ()
+    user_role_ids: Snowflakes = ()
     notification_channel: str | None = None
 
 
 class ClaudeConfig(_Table):
     """The model: an API key or a subscription token, never both."""
 
-    api_key: SecretStr | None = None
-    oauth_token: SecretStr | None = None
-    base_url: str = "https://api.anthropic.com"
-    model: str = "claude-sonnet-5"
+    api_key: Secret | None = None
+    oauth_token: Secret | None = None
+    base_url: HttpUrl = "https://api.anthropic.com"
+    model: str = Field("claude-sonnet-5", min_length=1)
     fallback_model: str | None = None
     max_turns: int = Field(200, ge=1, le=10_000)
     max_budget_usd: Decimal = Field(Decimal("2.00"), gt=0, le=1000)
@@ -40,36 +53,36 @@ class ClaudeConfig(_Table):
 class ServerConfig(_Table):
     """The web part."""
 
-    host: str = "127.0.0.1"
+    host: str = Field("127.0.0.1", min_length=1)
     port: int = Field(8420, ge=0, le=65535)
-    public_url: str | None = None
-    trusted_proxies: tuple[str, ...] = ()
+    public_url: HttpUrl | None = None
+    trusted_proxies: Networks = ()
 
 
 class DatabaseConfig(_Table):
     """SQLite below the data folder unless a URL says otherwise (`postgresql://user@host/name`)."""
 
-    url: SecretStr | None = None
+    url: Annotated[Secret, AfterValidator(values.database_url)] | None = None
 
 
 class StorageConfig(_Table):
     """Where artifacts go."""
 
     kind: Literal["local", "s3"] = "local"
-    path: Path | None = None
-    endpoint_url: str | None = None
+    path: FolderPath | None = None
+    endpoint_url: HttpUrl | None = None
     region: str | None = None
     bucket: str | None = None
-    access_key: SecretStr | None = None
-    secret_key: SecretStr | None = None
+    access_key: Secret | None = None
+    secret_key: Secret | None = None
     link_ttl_s: int = Field(7 * 86400, ge=60, le=7 * 86400)
 
 
 class PodmanConfig(_Table):
     """The containers. Without `socket` the running user's own is found."""
 
-    socket: str | None = None
-    image: str = "localhost/ccdtasks-session:latest"
+    socket: Annotated[str, AfterValidator(values.unix_socket)] | None = None
+    image: str = Field("localhost/ccdtasks-session:latest", min_length=1)
     memory_mib: int = Field(3072, ge=512)
     cpus: float = Field(2.0, gt=0)
     pids: int = Field(1024, ge=128)
@@ -90,21 +103,21 @@ class LimitsConfig(_Table):
 class EgressConfig(_Table):
     """What the browser may reach besides the public internet, and what not."""
 
-    allow_private: tuple[str, ...] = ()
-    deny_hosts: tuple[str, ...] = ()
+    allow_private: HostPorts = ()
+    deny_hosts: Hosts = ()
 
 
 class PushoverConfig(_Table):
     """Pushes to phones."""
 
-    token: SecretStr | None = None
-    api_url: str = "https://api.pushover.net"
+    token: Secret | None = None
+    api_url: HttpUrl = "https://api.pushover.net"
 
 
 class PathsConfig(_Table):
     """Where the state lives; the path must be short, since sockets below it have 107 bytes."""
 
-    data_dir: Path = Path("/var/lib/ccdtasks")
+    data_dir: FolderPath = Path("/var/lib/ccdtasks")
 
 
 class LogConfig(_Table):
