@@ -1,6 +1,6 @@
 """The hostile half of a run folder: everything here was written by the container and may be a trap.
 
-Opened by directory descriptors without following links, without blocking, regular files (or a socket) only, with limits.
+Opened by directory descriptors without following links, without blocking; regular files (or a socket) only, limited.
 """
 
 from __future__ import annotations
@@ -134,8 +134,11 @@ class GuestFolder:
     def _walk(self, below: str) -> Iterator[tuple[str, os.stat_result]]:
         """Every entry below a folder, relative to it; folders are entered by descriptor, never by path."""
         try:
-            with self._parent(f"{below}/." if below else "x") as (folder, _):
-                top = os.dup(folder)
+            if below:
+                with self._parent(below) as (folder, leaf):
+                    top = _opened(leaf, _OPEN_FOLDER, folder)
+            else:
+                top = os.open(self.path, _OPEN_FOLDER)
         except FileNotFoundError:
             return
         yield from _entries(top, "", [0])
@@ -240,7 +243,7 @@ def printable(text: str) -> str:
 
 
 def safe_name(path: str) -> str:
-    """A file name for people and stores, made from a guest's path below `out/`: `logs/claude.log` -> `logs-claude.log`."""
+    """A file name for people and stores, made from a guest's path: `logs/claude.log` -> `logs-claude.log`."""
     name = re.sub(r"[^\w.+@=,()-]+", "-", printable(path).replace("/", "-"), flags=re.UNICODE).strip("-.")
     if len(name.encode()) > _NAME_MAX:
         stem, dot, suffix = name.rpartition(".")

@@ -1,0 +1,132 @@
+"""Artifacts as files in a local folder. Blocking work runs in an executor of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import Any, BinaryIO, TypeVar
+
+from ccdtasks.errors import NotFound, Unavailable
+
+THREADS = 4
+CHUNK_BYTES = 1 << 20
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What lies in the store now."""
+
+    location: str
+    size_bytes: int
+    sha256: str
+
+
+class TooLarge(Exception):
+    """The source has more bytes than allowed: it grew while it was read."""
+
+
+class HashingReader:
+    """A file that counts and hashes what is read from it, and ends with an error at `max_bytes`."""
+
+    def __init__(self, source: BinaryIO, max_bytes: int) -> None:
+        self._source = source
+        self._left = max_bytes
+        self._hash = hashlib.sha256()
+        self.size_bytes = 0
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._source.read(size if 0 <= size <= CHUNK_BYTES else CHUNK_BYTES)
+        self.size_bytes += len(data)
+        if self.size_bytes > self._left:
+            raise TooLarge
+        self._hash.update(data)
+        return data
+
+    def stored(self, location: str) -> Stored:
+        return Stored(location, self.size_bytes, self._hash.hexdigest())
+
+
+class LocalStore:
+    """Artifacts as files below `root`; a location is the path relative to it."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._executor = ThreadPoolExecutor(THREADS, thread_name_prefix="store")
+
+    async def put(self, key: str, descriptor: int, *, content_type: str, max_bytes: int) -> Stored:
+        """Copies an open file (the descriptor stays open) to `key`; whole or not at all. The type is not kept."""
+        return await self._run(self._put, key, os.dup(descriptor), max_bytes)
+
+    async def read(self, location: str, max_bytes: int) -> bytes:
+        """The whole artifact, or `TooLarge`."""
+        return await self._run(self._read, location, max_bytes)
+
+    async def delete(self, location: str) -> None:
+        """Removes it; absent is success."""
+        await self._run(lambda: self._path(location).unlink(missing_ok=True))
+
+    async def link(self, location: str, *, name: str, ttl_s: int) -> str | None:
+        """None: local files are served by the web part, which signs its own links."""
+        return None
+
+    async def check(self) -> None:
+        """Writes and removes a small file. Raises `Unavailable("store")`."""
+        await self._run(self._check)
+
+    async def close(self) -> None:
+        """Lets running copies end."""
+        self._executor.shutdown(wait=False, cancel_futures=True)
+
+    async def _run(self, function: Callable[..., T], *arguments: Any) -> T:
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._executor, function, *arguments)
+        except FileNotFoundError:
+            raise NotFound("That file is no longer in the store.") from None
+        except OSError as error:
+            raise Unavailable(
+                "store", f"The artifact folder {self.root} cannot be used: {error.strerror}.", "Check disk and owner."
+            ) from error
+
+    def _path(self, location: str) -> Path:
+        path = (self.root / location).resolve()
+        if not path.is_relative_to(self.root.resolve()):
+            raise FileNotFoundError(location)
+        return path
+
+    def _put(self, key: str, descriptor: int, max_bytes: int) -> Stored:
+        with os.fdopen(descriptor, "rb") as source:
+            source.seek(0)
+            target = self._path(key)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            hashing = HashingReader(source, max_bytes)
+            with NamedTemporaryFile(dir=target.parent, prefix=".part-", delete=False) as copy:
+                try:
+                    while data := hashing.read(CHUNK_BYTES):
+                        copy.write(data)
+                    copy.flush()
+                    os.fsync(copy.fileno())
+                    os.replace(copy.name, target)
+                except BaseException:
+                    os.unlink(copy.name)
+                    raise
+            return hashing.stored(key)
+
+    def _read(self, location: str, max_bytes: int) -> bytes:
+        with self._path(location).open("rb") as file:
+            data = file.read(max_bytes + 1)
+        if len(data) > max_bytes:
+            raise TooLarge
+        return data
+
+    def _check(self) -> None:
+        self.root.mkdir(parents=True, exist_ok=True)
+        with NamedTemporaryFile(dir=self.root, prefix=".check-"):
+            pass

@@ -1,0 +1,162 @@
+"""Run folders: made before a container, removed after it."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import json
+import logging
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ccdtasks.engine.guest import GuestFolder
+from ccdtasks.errors import Invalid, Unavailable
+from ccdtasks.times import size_text
+
+_SOCKET_PATH_MAX = 107  # bytes in Linux' sun_path, less its final zero
+_LONGEST = "/0123456789ab/guest/control.sock"
+_UNSHARE_TIMEOUT_S = 60
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """One session's folder; `docs/run-folder.md` says what lies where."""
+
+    path: Path
+
+    @property
+    def host(self) -> Path:
+        """Ours; read-only inside."""
+        return self.path / "host"
+
+    @property
+    def guest(self) -> GuestFolder:
+        """The container's; hostile."""
+        return GuestFolder(self.path / "guest")
+
+    @property
+    def model_socket(self) -> Path:
+        """Where the model gateway of this session listens."""
+        return self.host / "model.sock"
+
+    @property
+    def egress_socket(self) -> Path:
+        """Where the egress gateway of this session listens."""
+        return self.host / "egress.sock"
+
+
+class RunFolders:
+    """All run folders, below `<data_dir>/runs`. `reserve_mib`: what must be free on the disk before another is made."""
+
+    def __init__(self, root: Path, reserve_mib: int) -> None:
+        self.root = root
+        self._reserve_bytes = reserve_mib << 20
+
+    def prepare(self) -> None:
+        """Makes the root, which only we may enter. Raises `Invalid` when its path is too long for sockets below it."""
+        if len(os.fsencode(self.root)) + len(_LONGEST) > _SOCKET_PATH_MAX:
+            raise Invalid(
+                "paths.data_dir",
+                f"The path {self.root} is too long: sockets below it would have more than {_SOCKET_PATH_MAX} bytes.",
+                f"Use a folder of at most {_SOCKET_PATH_MAX - len(_LONGEST) - len('/runs')} bytes.",
+            )
+        with _disk_errors(self.root):
+            self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.root.chmod(0o700)
+
+    def folder(self, name: str) -> RunFolder:
+        """The folder of that name, which may be absent."""
+        return RunFolder(self.root / name)
+
+    def create(self, name: str, job: Mapping[str, Any]) -> RunFolder:
+        """Makes the folder with its job; one that a crash left half made is completed. Raises `Unavailable("disk")`."""
+        folder = self.folder(name)
+        with _disk_errors(self.root):
+            free_bytes = shutil.disk_usage(self.root).free
+            if free_bytes < self._reserve_bytes:
+                raise _disk_full(self.root, f"only {size_text(free_bytes)} are free")
+            folder.path.mkdir(mode=0o700, exist_ok=True)
+            for part, mode in ((folder.host, 0o755), (folder.host / "inputs", 0o755), (folder.guest.path, 0o777)):
+                part.mkdir(exist_ok=True)
+                part.chmod(mode)  # whatever the umask is
+            _write(folder.host / "job.json", json.dumps(job, ensure_ascii=False, indent=1))
+        return folder
+
+    def names(self) -> list[str]:
+        """The names of all folders that exist."""
+        return sorted(entry.name for entry in os.scandir(self.root))
+
+    async def remove(self, name: str) -> bool:
+        """Removes a folder and all that the guest left in it; False when some of it resisted."""
+        path = self.root / name
+        await asyncio.to_thread(shutil.rmtree, path, ignore_errors=True)  # by descriptors: follows no link
+        if path.exists() and os.geteuid() != 0:
+            await _remove_as_sub_uid(path)
+        if path.exists():
+            _log.warning("run folder %s could not be removed; it is tried again later", name)
+            return False
+        return True
+
+
+class _disk_errors:  # noqa: N801  reads as what it is: `with _disk_errors(path)`
+    """Says the operating system's refusals about our own disk in our words."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if not isinstance(error, OSError):
+            return
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise _disk_full(self._path, "nothing more can be written") from error
+        raise Unavailable(
+            "disk",
+            f"The folder {self._path} cannot be written: {error.strerror}.",
+            "Check its owner and that the disk is not mounted read-only.",
+        ) from error
+
+
+def _disk_full(path: Path, how: str) -> Unavailable:
+    return Unavailable("disk", f"The disk of {path} is full: {how}.", "Make room there, then start the run again.")
+
+
+def _write(path: Path, text: str) -> None:
+    temporary = path.with_suffix(".tmp")
+    with temporary.open("w", encoding="utf-8") as file:
+        os.fchmod(file.fileno(), 0o644)
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.rename(path)
+
+
+async def _remove_as_sub_uid(path: Path) -> None:
+    """Rootless, the guest's files belong to a sub-uid: only inside our user namespace may we remove them."""
+    command = ("podman", "unshare", "rm", "-rf", "--one-file-system", "--", str(path))
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.PIPE,
+        )
+    except OSError as error:
+        _log.warning("cannot run podman unshare: %s", error)
+        return
+    try:
+        async with asyncio.timeout(_UNSHARE_TIMEOUT_S):
+            _, errors = await process.communicate()
+    except TimeoutError:
+        process.kill()
+        await process.wait()
+        return
+    if process.returncode:
+        _log.warning("podman unshare rm: %s", errors.decode("utf-8", "replace").strip()[:300])
