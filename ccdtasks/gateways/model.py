@@ -1,0 +1,278 @@
+"""The only way from a session to the model: a unix socket that swaps the credential, meters, and ends at the budget.
+
+The socket is the identity: one per session. What comes in must show the session's dummy and be one of two calls; what
+goes out carries the real credential and is otherwise the same, byte for byte, in both directions.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from pathlib import Path
+from types import TracebackType
+from uuid import UUID
+
+import aiohttp
+from aiohttp import web
+
+from ccdtasks.gateways.credential import Credential, shows_dummy
+from ccdtasks.gateways.metering import Account, Meter, Usage
+from ccdtasks.gateways.prices import PriceTable
+from ccdtasks.gateways.screening import Malformed, ModelRequest, NotAllowed, read_request
+from ccdtasks.gateways.sockets import bind_socket, remove_socket, socket_inode
+from ccdtasks.gateways.upstream import Answer, Upstream, error_json, returned_headers
+from ccdtasks.times import Clock, SystemClock
+
+__all__ = ["Credential", "ModelGateway", "ModelGrant", "ServedModel", "Usage"]
+
+_log = logging.getLogger(__name__)
+
+_MESSAGES = "/v1/messages"
+_PATHS = frozenset({_MESSAGES, "/v1/messages/count_tokens"})
+_MAX_BODY_BYTES = 32 * 1024 * 1024  # the API's own limit
+_AT_ONCE = 4  # requests that are sent before the first one's cost is known
+
+
+@dataclass(frozen=True, slots=True)
+class ModelGrant:
+    """What one session may do at the model API.
+
+    `models`: None = any with a known price. `configured`: always open, price known or not. `spent_usd`: by earlier
+    attempts, or before a restart. `allow_server_tools`: the API's own tools and files by address, too.
+    """
+
+    session_id: UUID
+    dummy: str = field(repr=False)
+    models: tuple[str, ...] | None = None
+    budget_usd: Decimal | None = None
+    spent_usd: Decimal = Decimal(0)
+    allow_server_tools: bool = False
+    configured: tuple[str, ...] = ()
+
+
+class ModelGateway:
+    """Serves one socket per session; one pool of connections to the API for all. Close it after its sessions.
+
+    `on_auth_failure` is called when the API refuses the real credential. Raises Invalid for a bad `base_url`.
+    """
+
+    def __init__(
+        self,
+        credential: Credential | None,
+        base_url: str,
+        prices: PriceTable,
+        on_auth_failure: Callable[[], None] | None = None,
+        *,
+        silence_s: float = 120.0,
+        trust_env: bool = False,
+        clock: Clock | None = None,
+    ) -> None:
+        self._prices = prices
+        self._clock = clock or SystemClock()
+        self._upstream = Upstream(
+            credential, base_url, on_auth_failure=on_auth_failure, silence_s=silence_s, trust_env=trust_env
+        )
+
+    async def serve(self, socket_path: Path, grant: ModelGrant, on_usage: Callable[[Usage], None]) -> ServedModel:
+        """Opens the model API at `socket_path`. `on_usage` hears of increments, twice a request; it must not block.
+
+        Raises Invalid for a path too long, Conflict when something lies at it.
+        """
+        account = Account(self._prices, grant.spent_usd, on_usage)
+        served = ServedModel(
+            socket_path, grant, account, prices=self._prices, upstream=self._upstream, clock=self._clock
+        )
+        await served.start()
+        return served
+
+    async def close(self) -> None:
+        """Closes the connections to the API."""
+        await self._upstream.close()
+
+    async def __aenter__(self) -> ModelGateway:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+
+class ServedModel:
+    """One session's way to the model, while it lasts. `first_request_at`: when its first request was let through."""
+
+    def __init__(
+        self,
+        path: Path,
+        grant: ModelGrant,
+        account: Account,
+        *,
+        prices: PriceTable,
+        upstream: Upstream,
+        clock: Clock,
+    ) -> None:
+        self.first_request_at: datetime | None = None
+        self._path = path
+        self._grant = grant
+        self._account = account
+        self._prices = prices
+        self._upstream = upstream
+        self._clock = clock
+        self._revoked = False
+        self._slots = asyncio.Semaphore(_AT_ONCE)
+        self._busy: dict[asyncio.Task[object] | None, web.BaseRequest] = {}
+        self._runner = web.ServerRunner(
+            web.Server(self._handle, handler_cancellation=True, access_log=None), shutdown_timeout=1
+        )
+        self._inode = 0
+
+    @property
+    def total(self) -> dict[str, Usage]:
+        """What the session used so far, per model; earlier attempts not included."""
+        return dict(self._account.totals)
+
+    @property
+    def spent_usd(self) -> Decimal:
+        """Dollars against the budget: earlier attempts and answers that still flow included."""
+        return self._account.spent_usd
+
+    async def start(self) -> None:
+        """Listens."""
+        listener = bind_socket(self._path)
+        self._inode = socket_inode(self._path)
+        await self._runner.setup()
+        await web.SockSite(self._runner, listener).start()
+
+    def revoke(self) -> None:
+        """Ends the grant: answers that flow are cut, everything after gets 403."""
+        self._revoked = True
+        for request in self._busy.values():
+            if request.transport is not None:
+                request.transport.abort()
+
+    async def close(self) -> None:
+        """Revokes, settles what was flowing, and removes the socket. Safe to call twice."""
+        self.revoke()
+        tasks = [task for task in self._busy if task is not None]
+        if tasks:
+            await asyncio.wait(tasks)
+        await self._runner.cleanup()
+        remove_socket(self._path, self._inode)
+
+    # -- one request
+
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        task = asyncio.current_task()
+        self._busy[task] = request
+        try:
+            async with self._slots:
+                return await self._forward(request)
+        except Answer as answer:
+            _log.info("model %s: answered %d", self._grant.session_id, answer.status)
+            return web.Response(status=answer.status, body=answer.body, headers=answer.headers)
+        finally:
+            del self._busy[task]
+
+    async def _forward(self, request: web.BaseRequest) -> web.StreamResponse:
+        path = self._check_call(request)
+        self._check_grant()
+        body = await _read_body(request)
+        wanted = self._check_body(body)
+        self._check_grant()  # again: reading may have taken long
+        if self.first_request_at is None:
+            self.first_request_at = self._clock.now()
+        meter = self._account.open(wanted.model)
+        try:
+            upstream = await self._upstream.send(request.path_qs, request.headers, body, stream=wanted.stream)
+            async with upstream:
+                response = await self._relay(request, upstream, meter)
+            if path == _MESSAGES and not meter.started:
+                _log.warning("model %s: an answer without usage", self._grant.session_id)
+            return response
+        finally:
+            self._account.close(meter)
+
+    def _check_call(self, request: web.BaseRequest) -> str:
+        path = request.path_qs.partition("?")[0]
+        if request.method != "POST" or path not in _PATHS:
+            raise Answer.of(403, "permission_error", f"Only POST {_MESSAGES} and count_tokens are open to a session.")
+        if not shows_dummy(request.headers, self._grant.dummy):
+            raise Answer.of(403, "permission_error", "This socket takes the credential of its own session only.")
+        if "Content-Encoding" in request.headers:
+            raise Answer.of(400, "invalid_request_error", "Send the body without compression.")
+        return path
+
+    def _check_grant(self) -> None:
+        if self._revoked:
+            raise Answer.of(403, "permission_error", "The run is over.")
+        if self._over_budget():
+            raise Answer.of(403, "permission_error", self._budget_text())
+
+    def _check_body(self, body: bytes) -> ModelRequest:
+        try:
+            wanted = read_request(body, allow_server_tools=self._grant.allow_server_tools)
+        except Malformed as error:
+            raise Answer.of(400, "invalid_request_error", str(error)) from None
+        except NotAllowed as error:
+            raise Answer.of(403, "permission_error", str(error)) from None
+        models = self._grant.models
+        open_to_it = self._prices.knows(wanted.model) if models is None else wanted.model in models
+        if not open_to_it and wanted.model not in self._grant.configured:
+            raise Answer.of(403, "permission_error", f"The model {wanted.model[:80]} is not open to this session.")
+        return wanted
+
+    async def _relay(
+        self, request: web.BaseRequest, upstream: aiohttp.ClientResponse, meter: Meter
+    ) -> web.StreamResponse:
+        response = web.StreamResponse(status=upstream.status, headers=returned_headers(upstream.headers))
+        if response.content_length is None:
+            response.enable_chunked_encoding()
+        await response.prepare(request)
+        whole = None if upstream.content_type == "text/event-stream" else bytearray()
+        try:
+            async for chunk in upstream.content.iter_any():
+                if whole is None:
+                    meter.feed(chunk)
+                    self._account.note(meter)
+                elif len(whole) < _MAX_BODY_BYTES:
+                    whole += chunk
+                if whole is None and self._must_stop(meter, chunk):
+                    await response.write(chunk[: len(chunk) - meter.tail_bytes] + self._budget_event())
+                    break
+                await response.write(chunk)
+            if whole is not None:
+                meter.read_whole(bytes(whole))
+            await response.write_eof()
+        except (aiohttp.ClientError, TimeoutError, ConnectionError):
+            # A broken stream must look broken: an orderly end would pass half an answer off as a whole one.
+            if request.transport is not None:
+                request.transport.abort()
+        return response
+
+    # -- budget
+
+    def _over_budget(self) -> bool:
+        return self._grant.budget_usd is not None and self._account.spent_usd >= self._grant.budget_usd
+
+    def _must_stop(self, meter: Meter, chunk: bytes) -> bool:
+        """True if the answer is to end before the event that `chunk` leaves unfinished; a whole answer is let through."""
+        return self._over_budget() and not meter.complete and meter.tail_bytes <= len(chunk)
+
+    def _budget_text(self) -> str:
+        return f"The run's budget of ${self._grant.budget_usd} is used up (${self._account.spent_usd:.4f} spent)."
+
+    def _budget_event(self) -> bytes:
+        return b"event: error\ndata: " + error_json("permission_error", self._budget_text()) + b"\n\n"
+
+
+async def _read_body(request: web.BaseRequest) -> bytes:
+    body = bytearray()
+    async for piece in request.content.iter_any():
+        body += piece
+        if len(body) > _MAX_BODY_BYTES:
+            raise Answer.of(413, "request_too_large", "A request may have 32 MB.")
+    return bytes(body)
