@@ -1,0 +1,121 @@
+"""Chromium: started visible on the desktop, watched, and brought back once when it dies."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from session.devtools import DevTools, DevToolsError, EventHandler
+from session.job import Job
+from session.places import Places
+from session.processes import CappedLog, Child
+
+DEBUG_PORT = 9222  # Chromium itself; reached through PLAYWRIGHT_PORT, which waits until Chromium answers
+PLAYWRIGHT_PORT = 9223
+PROXY_PORT = 3128
+
+# Chromium reads DevTools commands from descriptor 3 and writes to 4; bash puts our pipes there.
+_ON_3_AND_4 = 'exec "$@" 3<&{0} 4>&{1} {0}<&- {1}>&-'
+
+
+class BrowserError(Exception):
+    """Chromium did not start, or died more often than we bring it back."""
+
+
+class Browser:
+    """One Chromium at a time on one profile. `devtools` changes when it was restarted."""
+
+    def __init__(self, job: Job, places: Places, env: Mapping[str, str], log: CappedLog, on_event: EventHandler) -> None:
+        self._job = job
+        self._places = places
+        self._env = env
+        self._log = log
+        self._on_event = on_event
+        self._process: Child | None = None
+        self._up = asyncio.Event()
+        self.devtools = DevTools(on_event)
+
+    async def start(self, display: str) -> str:
+        """Return Chromium's version when it answers. Raises BrowserError."""
+        self.devtools = DevTools(self._on_event)
+        commands_in, commands_out = os.pipe()
+        events_in, events_out = os.pipe()
+        argv = ["bash", "-c", _ON_3_AND_4.format(commands_in, events_out), "chromium", *command(self._job, self._places)]
+        env = {**self._env, "DISPLAY": display}
+        try:
+            self._process = await Child.start(
+                argv, env, self._log, cwd=self._places.home, pass_fds=(commands_in, events_out)
+            )
+        finally:
+            os.close(commands_in)
+            os.close(events_out)
+        await self.devtools.connect(events_in, commands_out)
+        try:
+            version = await self.devtools.call("Browser.getVersion", timeout_s=60)
+        except DevToolsError as error:
+            raise BrowserError(f"Chromium did not start: {error}") from error
+        self._up.set()
+        return str(version.get("product", "")).removeprefix("Chrome/")
+
+    async def ready(self) -> None:
+        """Wait until Chromium answers, also while it is being brought back."""
+        await self._up.wait()
+
+    async def keep_alive(self, display: str, warn: Callable[[str, str], None], after_start: Callable[[], None]) -> str:
+        """Restart Chromium when it dies the first time; return, with the reason in plain words, when it is lost."""
+        for last_chance in (False, True):
+            assert self._process is not None
+            code = await self._process.wait()
+            self._up.clear()
+            if last_chance:
+                break
+            warn("chromium_crashed", f"Chromium ended unexpectedly (exit code {code}); it is started again")
+            try:
+                await self.start(display)
+            except (BrowserError, OSError) as error:
+                return str(error)
+            after_start()
+            warn("chromium_restarted", "Chromium runs again; what was typed into pages is lost")
+        return f"Chromium crashed twice (exit code {code})"
+
+    async def stop(self) -> None:
+        """Close it as a person would, so that its profile is whole."""
+        if self._process is None:
+            return
+        with contextlib.suppress(DevToolsError, TimeoutError):
+            await self.devtools.call("Browser.close", timeout_s=1)
+            async with asyncio.timeout(3):
+                await self._process.wait()
+        await self._process.stop(1)
+
+
+def command(job: Job, places: Places) -> list[str]:
+    """Chromium's command line. What policies can say is in the image's policies.json instead."""
+    argv = [
+        "/usr/lib/chromium/chromium",
+        f"--user-data-dir={places.profile}",
+        "--remote-debugging-pipe", f"--remote-debugging-port={DEBUG_PORT}",
+        f"--proxy-server=http://127.0.0.1:{PROXY_PORT}",
+        "--proxy-bypass-list=<-loopback>",  # pages must not reach our own ports either
+        "--window-position=0,0", f"--window-size={job.display.width},{job.display.height}",
+        f"--accept-lang={job.locale},{job.locale.split('-')[0]}",
+        "--no-first-run", "--no-default-browser-check", "--hide-crash-restore-bubble", "--disable-breakpad",
+        "--password-store=basic", "--disable-gpu", "--disable-pings", "--disable-background-networking",
+        "--disable-component-update", "--disable-sync", "--disable-domain-reliability", "--noerrdialogs",
+        "--disable-features=Translate,MediaRouter,OptimizationHints,DialMediaRouteProvider,CertificateTransparencyComponentUpdater",
+    ]  # fmt: skip
+    if not job.chromium_sandbox:
+        argv.append("--no-sandbox")
+    return [*argv, job.start_url or "about:blank"]
+
+
+async def page_screenshot(devtools: DevTools, session: str, path: Path) -> None:
+    """Write what the page in the tab `session` shows as PNG. Raises DevToolsError, also while a dialog blocks the page."""
+    import base64
+
+    shot = await devtools.call("Page.captureScreenshot", {"format": "png"}, session, timeout_s=4)
+    path.write_bytes(base64.b64decode(shot["data"]))
