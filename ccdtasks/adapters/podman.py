@@ -30,9 +30,7 @@ _API_VERSION = "4.0.0"
 """The oldest libpod API that servers 4.3 to 5.x all speak."""
 
 _THREADS = 8
-_CALL_TIMEOUT_S = 10.0
-_START_TIMEOUT_S = 60.0  # a start on a busy box with a cold disk
-_REMOVE_TIMEOUT_S = 60.0  # a removal kills first, and cleans the storage up
+_GRACE_S = 5.0
 _LOG_BYTES_MAX = 8 << 20
 
 T = TypeVar("T")
@@ -81,11 +79,14 @@ def _is_socket(path: Path) -> bool:
 
 class Podman:
     """The containers of one Podman server. Every method may raise `Unavailable("podman")`: that says nothing about
-    any container. Absent is success for `stop`, `kill` and `remove`.
+    any container. Absent is success for `stop`, `kill` and `remove`. `call_timeout_s` bounds what only looks;
+    what works (create, start, remove) may take six times as long on a busy box with a cold disk.
     """
 
-    def __init__(self, socket: str) -> None:
+    def __init__(self, socket: str, call_timeout_s: float = 10.0) -> None:
         self.socket = socket
+        self._look_timeout_s = call_timeout_s
+        self._work_timeout_s = call_timeout_s * 6
         self._executor = ThreadPoolExecutor(_THREADS, thread_name_prefix="podman")
         self._local = threading.local()
         self._clients: list[APIClient] = []
@@ -115,7 +116,7 @@ class Podman:
 
         Raises `Conflict` when the name belongs to a container with other labels.
         """
-        answer = await self._call(_create, create_body(spec), timeout_s=_START_TIMEOUT_S)
+        answer = await self._call(_create, create_body(spec), timeout_s=self._work_timeout_s)
         if answer.status_code == 201:
             return str(answer.json()["Id"])
         cause, message = _reason(answer)
@@ -134,7 +135,7 @@ class Podman:
 
     async def start(self, name: str) -> None:
         """Starts it; a running one is left alone."""
-        answer = await self._call(_post, f"/containers/{quote(name)}/start", timeout_s=_START_TIMEOUT_S)
+        answer = await self._call(_post, f"/containers/{quote(name)}/start", timeout_s=self._work_timeout_s)
         _expect(answer, 204, 304)
 
     async def stop(self, name: str) -> None:
@@ -149,7 +150,7 @@ class Podman:
         """Removes the container, running or not, with its logs."""
         path = f"/containers/{quote(name)}"
         params = {"force": "true", "v": "true", "timeout": "0"}
-        answer = await self._call(_delete, path, params, timeout_s=_REMOVE_TIMEOUT_S)
+        answer = await self._call(_delete, path, params, timeout_s=self._work_timeout_s)
         _expect(answer, 200, 204, 404, 409)
 
     async def inspect(self, name: str) -> ContainerState | None:
@@ -189,20 +190,22 @@ class Podman:
         _expect(answer, 200, *((404,) if absent_is_fine else ()))
         return answer
 
-    async def _call(self, function: Callable[..., T], *arguments: Any, timeout_s: float = _CALL_TIMEOUT_S) -> T:
+    async def _call(self, function: Callable[..., T], *arguments: Any, timeout_s: float | None = None) -> T:
         """Runs one request in our own pool: the socket's time limit ends the thread, ours holds even when it fails."""
 
+        limit_s = timeout_s or self._look_timeout_s
+
         def work() -> T:
-            return function(self._client(), *arguments, timeout=timeout_s)
+            return function(self._client(), *arguments, timeout=limit_s)
 
         loop = asyncio.get_running_loop()
         try:
-            async with asyncio.timeout(timeout_s + 5):
+            async with asyncio.timeout(limit_s + _GRACE_S):
                 return await loop.run_in_executor(self._executor, work)
         except TimeoutError:
-            raise _silent(self.socket, timeout_s) from None
+            raise _silent(self.socket, limit_s) from None
         except OSError as error:  # podman-py's APIError is one, whatever happened below it
-            raise self._translated(error, timeout_s) from error
+            raise self._translated(error, limit_s) from error
 
     def _client(self) -> APIClient:
         client: APIClient | None = getattr(self._local, "client", None)

@@ -9,7 +9,6 @@ import asyncio
 import json
 import math
 import os
-import re
 import socket
 import stat
 import struct
@@ -24,7 +23,6 @@ _OPEN_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _DEPTH_MAX = 32
 _ENTRIES_MAX = 50_000
-_NAME_MAX = 120
 
 
 class Trap(Exception):
@@ -240,13 +238,3 @@ def printable(text: str) -> str:
     """Text that moves no cursor and turns no line around, for names and messages."""
     kept = (char if unicodedata.category(char)[0] != "C" else "�" for char in text)
     return "".join(kept)
-
-
-def safe_name(path: str) -> str:
-    """A file name for people and stores, made from a guest's path: `logs/claude.log` -> `logs-claude.log`."""
-    name = re.sub(r"[^\w.+@=,()-]+", "-", printable(path).replace("/", "-"), flags=re.UNICODE).strip("-.")
-    if len(name.encode()) > _NAME_MAX:
-        stem, dot, suffix = name.rpartition(".")
-        suffix = f".{suffix}" if dot and len(suffix) <= 10 else ""
-        name = (stem or name).encode()[: _NAME_MAX - len(suffix.encode())].decode("utf-8", "ignore") + suffix
-    return name or "file"

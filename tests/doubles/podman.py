@@ -1,0 +1,100 @@
+"""Podman for tests: the real server on a socket of our own, and servers that misbehave."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+import subprocess
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, closing, contextmanager
+from pathlib import Path
+
+import pytest
+
+SESSION_IMAGE = os.environ.get("CCDTEST_IMAGE", "localhost/ccdtasks-session:dev")
+
+
+def require_image() -> None:
+    """Skips where nothing is set up; where `tests/run` set everything up, a missing image is a failure."""
+    if os.environ.get("CCDTEST_COMPLETE"):
+        return
+    try:
+        found = subprocess.run(["podman", "image", "exists", SESSION_IMAGE], check=False, timeout=60).returncode == 0
+    except OSError:
+        found = False
+    if not found:
+        pytest.skip(f"the session image {SESSION_IMAGE} is not built; tests/run builds it")
+
+
+@contextmanager
+def podman_service(socket_path: Path) -> Iterator[Path]:
+    """The real Podman, serving on `socket_path`."""
+    command = ["podman", "system", "service", "--time=0", f"unix://{socket_path}"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        try:
+            while not _answers(socket_path):
+                assert process.poll() is None, "podman system service ended by itself"
+                try:
+                    process.wait(0.05)
+                except subprocess.TimeoutExpired:
+                    continue
+            yield socket_path
+        finally:
+            process.terminate()
+            process.wait(30)
+
+
+def _answers(path: Path) -> bool:
+    with closing(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)) as probe:
+        try:
+            probe.connect(str(path))
+        except OSError:
+            return False
+    return True
+
+
+@asynccontextmanager
+async def misbehaving(path: Path, how: str) -> AsyncIterator[Path]:
+    """A server that `hangs` (accepts, never answers), `fails` (500), `drops` (in mid-answer) or talks `nonsense`."""
+    connections: set[asyncio.StreamWriter] = set()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connections.add(writer)
+        try:
+            while await reader.readline() not in (b"\r\n", b""):
+                pass
+            if how == "hangs":
+                await reader.read()
+            elif how == "fails":
+                body = json.dumps(
+                    {"cause": "broken pipe", "message": "the storage is on fire", "response": 500}
+                ).encode()
+                writer.write(b"HTTP/1.1 500 Internal Server Error\r\nContent-Type: application/json\r\n")
+                writer.write(b"Content-Length: %d\r\nConnection: close\r\n\r\n%s" % (len(body), body))
+            elif how == "drops":
+                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{")
+            elif how == "nonsense":
+                writer.write(b"220 mail.example ESMTP\r\n")
+        except ConnectionError:
+            pass
+        finally:
+            connections.discard(writer)
+            writer.close()
+
+    server = await asyncio.start_unix_server(answer, str(path))
+    try:
+        yield path
+    finally:
+        server.close()
+        for writer in list(connections):
+            writer.transport.abort()
+
+
+@contextmanager
+def refusing(path: Path) -> Iterator[Path]:
+    """A socket file at which nobody listens, as a dead server leaves it."""
+    with closing(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)) as dead:
+        dead.bind(str(path))
+    yield path
