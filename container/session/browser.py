@@ -22,6 +22,14 @@ PROXY_PORT = 3128
 _ON_3_AND_4 = 'exec "$@" 3<&{0} 4>&{1} {0}<&- {1}>&-'
 
 
+_DISABLED_FEATURES = (
+    "Translate", "MediaRouter", "DialMediaRouteProvider", "OptimizationHints", "CertificateTransparencyComponentUpdater",
+    # Parts of Chromium's own window that are pages: Playwright would take the first of them for the tab to work in, and
+    # navigate a popup that nobody sees.
+    "WebUIOmniboxPopup", "WebUIOmniboxAimPopup", "WebUIOmniboxFullPopup", "PreloadTopChromeWebUI",
+)  # fmt: skip
+
+
 class BrowserError(Exception):
     """Chromium did not start, or died more often than we bring it back."""
 
@@ -106,7 +114,7 @@ def command(job: Job, places: Places) -> list[str]:
         "--no-first-run", "--no-default-browser-check", "--hide-crash-restore-bubble", "--disable-breakpad",
         "--password-store=basic", "--disable-gpu", "--disable-pings", "--disable-background-networking",
         "--disable-component-update", "--disable-sync", "--disable-domain-reliability", "--noerrdialogs",
-        "--disable-features=Translate,MediaRouter,OptimizationHints,DialMediaRouteProvider,CertificateTransparencyComponentUpdater",
+        f"--disable-features={','.join(_DISABLED_FEATURES)}",
     ]  # fmt: skip
     if not job.chromium_sandbox:
         argv.append("--no-sandbox")
