@@ -33,7 +33,7 @@ fail() {
 check_machine() {
     local id version
     id=$(. /etc/os-release && echo "${ID:-} ${ID_LIKE:-}")
-    version=$(. /etc/os-release && echo "${VERSION_ID:-0}")
+    version=$(. /etc/os-release && echo "${VERSION_ID:-99}")
     case "$id" in
         *debian*) ;;
         *) fail "this is no Debian or Ubuntu, and I know how to install Podman only there" \
