@@ -259,7 +259,7 @@ class ServedModel:
         return self._grant.budget_usd is not None and self._account.spent_usd >= self._grant.budget_usd
 
     def _must_stop(self, meter: Meter, chunk: bytes) -> bool:
-        """True if the answer is to end before the event that `chunk` leaves unfinished; a whole answer is let through."""
+        """True if the answer ends before the event that `chunk` leaves unfinished; a whole answer is let through."""
         return self._over_budget() and not meter.complete and meter.tail_bytes <= len(chunk)
 
     def _budget_text(self) -> str:
