@@ -31,7 +31,10 @@ class Bind:
 
 @dataclass(frozen=True, slots=True)
 class ContainerSpec:
-    """One sealed container. What is not a field cannot be chosen: no network, no capability, no writable root."""
+    """One sealed container. What is not a field cannot be chosen: no network, no capability, no writable root.
+
+    `cleans_up`: runs a program of ours as root of its user namespace, to remove what a guest left; never a guest.
+    """
 
     name: str
     image: str
@@ -44,6 +47,7 @@ class ContainerSpec:
     entrypoint: tuple[str, ...] = ()
     command: tuple[str, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)
+    cleans_up: bool = False
 
 
 def create_body(spec: ContainerSpec) -> dict[str, Any]:
@@ -54,13 +58,14 @@ def create_body(spec: ContainerSpec) -> dict[str, Any]:
         "image": spec.image,
         "labels": dict(spec.labels),
         "env": dict(spec.env),
-        "user": f"{GUEST_UID}:{GUEST_UID}",
+        "user": "0:0" if spec.cleans_up else f"{GUEST_UID}:{GUEST_UID}",
         "umask": "0022",
         "netns": {"nsmode": "none"},
         "ipcns": {"nsmode": "private"},
         "read_only_filesystem": True,
         "read_write_tmpfs": False,
         "cap_drop": ["all"],
+        "cap_add": ["CAP_DAC_OVERRIDE", "CAP_FOWNER"] if spec.cleans_up else [],
         "no_new_privileges": True,
         "seccomp_profile_path": str(spec.seccomp_profile),
         "image_volume_mode": "ignore",

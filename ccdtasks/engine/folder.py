@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import json
-import logging
 import os
 import shutil
 from collections.abc import Mapping
@@ -19,8 +17,6 @@ from ccdtasks.times import size_text
 
 _SOCKET_PATH_MAX = 107  # bytes in Linux' sun_path, less its final zero
 _LONGEST = "/0123456789ab/guest/control.sock"
-_UNSHARE_TIMEOUT_S = 60
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,16 +87,11 @@ class RunFolders:
         """The names of all folders that exist."""
         return sorted(entry.name for entry in os.scandir(self.root))
 
-    async def remove(self, name: str) -> bool:
-        """Removes a folder and all that the guest left in it; False when some of it resisted."""
+    def remove(self, name: str) -> bool:
+        """Removes a folder; False when some of what the guest left resists, because another user owns it (rootless)."""
         path = self.root / name
-        await asyncio.to_thread(shutil.rmtree, path, ignore_errors=True)  # by descriptors: follows no link
-        if path.exists() and os.geteuid() != 0:
-            await _remove_as_sub_uid(path)
-        if path.exists():
-            _log.warning("run folder %s could not be removed; it is tried again later", name)
-            return False
-        return True
+        shutil.rmtree(path, ignore_errors=True)  # by descriptors: follows no link
+        return not path.exists()
 
 
 class _disk_errors:  # noqa: N801  reads as what it is: `with _disk_errors(path)`
@@ -136,27 +127,3 @@ def _write(path: Path, text: str) -> None:
         file.flush()
         os.fsync(file.fileno())
     temporary.rename(path)
-
-
-async def _remove_as_sub_uid(path: Path) -> None:
-    """Rootless, the guest's files belong to a sub-uid: only inside our user namespace may we remove them."""
-    command = ("podman", "unshare", "rm", "-rf", "--one-file-system", "--", str(path))
-    try:
-        process = await asyncio.create_subprocess_exec(
-            *command,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.PIPE,
-        )
-    except OSError as error:
-        _log.warning("cannot run podman unshare: %s", error)
-        return
-    try:
-        async with asyncio.timeout(_UNSHARE_TIMEOUT_S):
-            _, errors = await process.communicate()
-    except TimeoutError:
-        process.kill()
-        await process.wait()
-        return
-    if process.returncode:
-        _log.warning("podman unshare rm: %s", errors.decode("utf-8", "replace").strip()[:300])

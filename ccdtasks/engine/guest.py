@@ -104,7 +104,7 @@ class GuestFolder:
         """The disk space that the folder takes. Raises `Trap` when it is too deep or too full to count."""
         return sum(status.st_blocks * 512 for _, status in self._walk(""))
 
-    def socket_path(self, name: str) -> SocketHandle:
+    def open_socket(self, name: str) -> SocketHandle:
         """A handle of the socket `name` that cannot be exchanged afterwards. Raises `Trap`, or FileNotFoundError."""
         with self._parent(name) as (folder, leaf):
             descriptor = _opened(leaf, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, folder)

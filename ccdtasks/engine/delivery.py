@@ -1,0 +1,128 @@
+"""Sends what the rows of the outbox say: in order per thread, again after every failure, nothing twice."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Protocol
+from uuid import UUID
+
+from ccdtasks.core import Core
+from ccdtasks.core.outbox import Delivered
+from ccdtasks.core.runs import RunView
+from ccdtasks.db.enums import MessageType
+from ccdtasks.db.models import DiscordMessage, TaskRun
+from ccdtasks.errors import CcdError, Invalid, LimitReached, NotFound
+from ccdtasks.events import MessagePending, wait_for_bell
+
+_log = logging.getLogger(__name__)
+
+_LOOK_EVERY_S = 3.0
+_EDIT_GAP_S = 2.5  # Discord allows about 5 edits in 5 s per channel; one live card in 2.5 s leaves room for the rest
+_BACKOFF_CAP_S = 300.0
+_AT_ONCE = 4
+_ODD_ATTEMPTS_MAX = 8
+_PLAIN = "plain:"
+
+
+class Courier(Protocol):
+    """Who carries a message to Discord."""
+
+    async def deliver(self, message: DiscordMessage, view: RunView | None) -> Delivered:
+        """Sends or edits it. Raises Unavailable (later), LimitReached (after a while) or Invalid (never)."""
+        ...
+
+
+class DeliveryLoop:
+    """Empties the outbox. The row is the truth: what is pending is sent, whoever wrote it and whenever."""
+
+    def __init__(self, core: Core, courier: Courier, edit_gap_s: float = _EDIT_GAP_S) -> None:
+        self._core = core
+        self._courier = courier
+        self._edit_gap_s = edit_gap_s
+        self._edited_at: dict[UUID, float] = {}
+
+    async def run(self) -> None:
+        """Sends until cancelled."""
+        with self._core.bus.bell(MessagePending) as bell:
+            while True:
+                wait_s = await self.send_pending()
+                await wait_for_bell(bell, wait_s)
+
+    async def send_pending(self) -> float:
+        """Sends what may be sent now; returns the seconds until it is worth looking again."""
+        rows = await self._core.messages.pending(limit=50)
+        wait_s = _LOOK_EVERY_S
+        lanes: dict[UUID, list[DiscordMessage]] = defaultdict(list)
+        for row in rows:
+            left_s = self._gap_left_s(row)
+            if left_s > 0:
+                wait_s = min(wait_s, left_s)
+            else:
+                lanes[row.lane].append(row)
+        slots = asyncio.Semaphore(_AT_ONCE)
+        await asyncio.gather(*(self._send_lane(lane, slots) for lane in lanes.values()))
+        self._forget_old()
+        return 0.0 if lanes else wait_s  # what was sent may have let the next of its thread go
+
+    def _gap_left_s(self, row: DiscordMessage) -> float:
+        """Seconds until a message may be edited again; 0 for one that Discord does not have yet."""
+        if row.delivered_revision == 0:
+            return 0.0
+        return self._edited_at.get(row.id, 0.0) + self._edit_gap_s - time.monotonic()
+
+    def _forget_old(self) -> None:
+        horizon = time.monotonic() - self._edit_gap_s
+        self._edited_at = {row_id: at for row_id, at in self._edited_at.items() if at > horizon}
+
+    async def _send_lane(self, rows: Sequence[DiscordMessage], slots: asyncio.Semaphore) -> None:
+        async with slots:
+            for row in rows:
+                if not await self._send(row):
+                    return
+
+    async def _send(self, row: DiscordMessage) -> bool:
+        """Sends one message and notes how it went; False when its thread should wait."""
+        self._edited_at[row.id] = time.monotonic()
+        messages = self._core.messages
+        try:
+            view = await self._core.runs.load(row.task_run_id) if row.task_run_id else None
+            done = await self._courier.deliver(row, view)
+        except LimitReached as limit:
+            await messages.retry_later(row, limit.retry_after_s or 5.0, limit.message)
+            return False
+        except (Invalid, NotFound) as error:
+            await self._say_plainly(row, error)
+            return True
+        except CcdError as error:
+            await messages.retry_later(row, backoff_s(row.attempts), error.message)
+            return False
+        except Exception as error:
+            _log.exception("message %s of run %s could not be delivered", row.key, row.task_run_id)
+            if row.attempts >= _ODD_ATTEMPTS_MAX:
+                await messages.failed(row, f"{type(error).__name__}")
+                return True
+            await messages.retry_later(row, backoff_s(row.attempts), type(error).__name__)
+            return False
+        await messages.delivered(row, done)
+        return True
+
+    async def _say_plainly(self, row: DiscordMessage, error: CcdError) -> None:
+        """Discord will never take this message: it stays visible as failed, and the thread gets a plain line."""
+        _log.warning("Discord does not take message %s of run %s: %s", row.key, row.task_run_id, error.message)
+        await self._core.messages.failed(row, error.message)
+        if row.task_run_id is None or row.key.startswith(_PLAIN):
+            return
+        async with self._core.db.write() as session:
+            run = await session.get_one(TaskRun, row.task_run_id)
+            payload = {"text": f"Discord did not take a message here: {error.message}"}
+            await self._core.messages.put(session, run, f"{_PLAIN}{row.key}", MessageType.NOTIFICATION, payload)
+
+
+def backoff_s(attempts: int) -> float:
+    """1, 2, 4, ... up to 300 s, each drawn between half and all of it."""
+    return min(_BACKOFF_CAP_S, 2.0 ** min(attempts, 20)) * random.uniform(0.5, 1.0)  # noqa: S311  spreads load
