@@ -1,14 +1,24 @@
-"""The database: one pool to read, one writer at a time, the same on SQLite and on Postgres."""
+"""The database: many readers, one writer at a time, the same on SQLite and on Postgres."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import event, make_url
+from sqlalchemy import event, make_url, text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
+
+from ccdtasks.errors import Unavailable
+
+_WAIT_S = 15
+"""How long a writer waits for another process's transaction."""
+
+_WRITER_KEY = 7_235_419_001
+"""The Postgres advisory lock under which every write transaction runs; any number that nobody else uses."""
 
 
 class Database:
@@ -17,31 +27,35 @@ class Database:
     def __init__(self, url: str) -> None:
         self.url = make_url(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
-        self._reader = _engine(url, self.is_sqlite, writes=False)
-        self._writer = _engine(url, self.is_sqlite, writes=True) if self.is_sqlite else self._reader
+        self._reader = _sqlite(url, writes=False) if self.is_sqlite else _postgres(url, writes=False)
+        self._writer = _sqlite(url, writes=True) if self.is_sqlite else _postgres(url, writes=True)
         self._read = async_sessionmaker(self._reader, expire_on_commit=False)
         self._write = async_sessionmaker(self._writer, expire_on_commit=False)
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncSession]:
-        """A session to look with; whatever it changes is rolled back."""
-        async with self._read() as session:
-            yield session
+        """A session to look with; it can change nothing."""
+        with _translated():
+            async with self._read() as session:
+                yield session
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[AsyncSession]:
         """One transaction: committed at the end, rolled back on any exception.
 
-        On SQLite it begins with BEGIN IMMEDIATE, so that what it read cannot change before it writes.
+        What it reads cannot change before it writes: on SQLite it begins with BEGIN IMMEDIATE, on Postgres with an
+        advisory lock. Raises Unavailable when another process keeps the database locked, or the disk is full.
         """
-        async with self._write() as session, session.begin():
-            yield session
+        with _translated():
+            async with self._write() as session, session.begin():
+                if not self.is_sqlite:
+                    await session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _WRITER_KEY})
+                yield session
 
     async def close(self) -> None:
         """Closes every connection."""
         await self._reader.dispose()
-        if self._writer is not self._reader:
-            await self._writer.dispose()
+        await self._writer.dispose()
 
     @property
     def path(self) -> Path | None:
@@ -49,27 +63,72 @@ class Database:
         return Path(self.url.database) if self.is_sqlite and self.url.database else None
 
 
-def _engine(url: str, is_sqlite: bool, *, writes: bool) -> AsyncEngine:
-    if not is_sqlite:
-        return create_async_engine(url, pool_size=10, max_overflow=5, pool_pre_ping=True, hide_parameters=True)
+def _sqlite(url: str, *, writes: bool) -> AsyncEngine:
     # One writer connection: SQLite has one write lock, and our pool is fair in waiting for it; busy_timeout is not.
     size: dict[str, Any] = {"pool_size": 1, "max_overflow": 0} if writes else {"pool_size": 4, "max_overflow": 2}
     engine = create_async_engine(url, hide_parameters=True, pool_timeout=60, **size)
-    event.listen(engine.sync_engine, "connect", _set_up_sqlite)
+
+    def set_up(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None  # we say BEGIN ourselves; the driver's own default loses updates
+        cursor = connection.cursor()
+        for pragma in (
+            f"busy_timeout={_WAIT_S * 1000}",
+            "journal_mode=WAL",
+            "synchronous=FULL",  # a power cut must not lose what was acknowledged (costs 25-36 %)
+            "foreign_keys=ON",
+            "temp_store=MEMORY",
+            f"query_only={'OFF' if writes else 'ON'}",
+        ):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
     begin = "BEGIN IMMEDIATE" if writes else "BEGIN"
+    event.listen(engine.sync_engine, "connect", set_up)
     event.listen(engine.sync_engine, "begin", lambda connection: connection.exec_driver_sql(begin))
     return engine
 
 
-def _set_up_sqlite(connection: Any, _record: Any) -> None:
-    connection.isolation_level = None  # we say BEGIN ourselves; the driver's own default loses updates
-    cursor = connection.cursor()
-    for pragma in (
-        "journal_mode=WAL",
-        "synchronous=FULL",  # a power cut must not lose what was acknowledged (costs 25-36 %)
-        "busy_timeout=15000",
-        "foreign_keys=ON",
-        "temp_store=MEMORY",
-    ):
-        cursor.execute(f"PRAGMA {pragma}")
-    cursor.close()
+def _postgres(url: str, *, writes: bool) -> AsyncEngine:
+    # One writer connection here too, so that waiting writers queue in our pool and take no connection from readers.
+    size: dict[str, Any] = {"pool_size": 1, "max_overflow": 0} if writes else {"pool_size": 4, "max_overflow": 4}
+    settings = {"application_name": "ccdtasks", "lock_timeout": str(_WAIT_S * 1000)}
+    if not writes:
+        settings["default_transaction_read_only"] = "on"
+    return create_async_engine(
+        url,
+        hide_parameters=True,
+        pool_timeout=60,
+        pool_pre_ping=True,
+        connect_args={"server_settings": settings, "timeout": 10},
+        **size,
+    )
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """Turns what an administrator can mend into sentences; anything else passes."""
+    try:
+        yield
+    except (DBAPIError, PoolTimeout, ConnectionError) as error:
+        known = explained(error)
+        if known is None:
+            raise
+        raise known from error
+
+
+def explained(error: BaseException) -> Unavailable | None:
+    """What a database's error means for a person, or None when it is a mistake of ours."""
+    words = str(getattr(error, "orig", None) or error).lower()
+    if "disk is full" in words or "no space left" in words or "disk i/o error" in words or "disk_full" in words:
+        return Unavailable(
+            "disk", "The disk is full, so nothing can be saved.", "make room; the service goes on by itself"
+        )
+    if "readonly" in words or "read-only" in words:
+        return Unavailable("database", "The database cannot be written.", "check who owns the data folder")
+    if "malformed" in words or "not a database" in words:
+        return Unavailable("database", "The database is damaged.", "restore a snapshot from the backups folder")
+    if "locked" in words or "lock timeout" in words or isinstance(error, PoolTimeout):
+        return Unavailable("database", "The database is busy.", "another program keeps it locked; try again")
+    if isinstance(error, ConnectionError) or getattr(error, "connection_invalidated", False):
+        return Unavailable("database", "The database does not answer.", "check that its server is running")
+    return None

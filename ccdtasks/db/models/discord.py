@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ForeignKey, Index, String, Text, UniqueConstraint, text
+from sqlalchemy import BigInteger, ForeignKey, Index, String, Text, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from ccdtasks.db.enums import Delivery, MessageType
@@ -62,6 +62,7 @@ class DiscordMessage(HasId, HasTimes, Base):
     `key` names the message within its run (`opening`, `card`, `result`, `ask:<request>`): writing it again raises
     `revision`, and delivery edits the message. `payload` is what to tell, as data; delivery renders it and keeps
     what it sent in `content`, `embeds`, `attachments`, `buttons`. `nonce` makes a repeated send harmless.
+    `lane` is the first run of the thread (or the row itself); `position` orders all rows, and so those of a lane.
     """
 
     __tablename__ = "discord_messages"
@@ -79,7 +80,8 @@ class DiscordMessage(HasId, HasTimes, Base):
     embeds: Mapped[list[dict[str, Any]] | None] = mapped_column(Json)
     attachments: Mapped[list[dict[str, Any]] | None] = mapped_column(Json)
     buttons: Mapped[list[dict[str, Any]] | None] = mapped_column(Json)
-    position: Mapped[int] = mapped_column(default=0)
+    lane: Mapped[UUID]
+    position: Mapped[int] = mapped_column(BigInteger)
     revision: Mapped[int] = mapped_column(default=1)
     delivered_revision: Mapped[int] = mapped_column(default=0)
     state: Mapped[Delivery] = mapped_column(EnumText(Delivery), default=Delivery.PENDING)
@@ -91,11 +93,14 @@ class DiscordMessage(HasId, HasTimes, Base):
 
     __table_args__ = (
         UniqueConstraint("task_run_id", "key"),
+        Index("idx_discord_messages_task_run", "task_run_id", "position"),
         Index("idx_discord_messages_channel", "channel_id"),
         Index("idx_discord_messages_type", "message_type"),
+        Index("idx_discord_messages_position", "position"),
         Index(
             "idx_discord_messages_pending",
-            "created_at",
+            "lane",
+            "position",
             sqlite_where=text("state = 'pending'"),
             postgresql_where=text("state = 'pending'"),
         ),

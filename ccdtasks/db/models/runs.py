@@ -83,7 +83,7 @@ class TaskRun(HasId, HasTimes, Base):
     __table_args__ = (
         UniqueConstraint("task_id", "scheduled_for"),
         Index("idx_task_runs_task_id", "task_id", "created_at"),
-        Index("idx_task_runs_status", "status"),
+        Index("idx_task_runs_status", "status", "queued_at"),
         Index("idx_task_runs_started_at", text("started_at DESC")),
         Index("idx_task_runs_discord_thread", "discord_thread_id"),
         Index(
@@ -93,6 +93,9 @@ class TaskRun(HasId, HasTimes, Base):
             postgresql_where=text("required_intervention"),
         ),
         Index("idx_task_runs_owner", "owner_user_id", "created_at"),
+        Index("idx_task_runs_started_by", "started_by", "created_at"),
+        Index("idx_task_runs_created_at", "created_at", "id"),
+        Index("idx_task_runs_parameters", "parameters", postgresql_using="gin").ddl_if(dialect="postgresql"),
         Index("idx_task_runs_chain", "chain_id"),
         Index("idx_task_runs_retry_of", "retry_of"),
     )
@@ -169,7 +172,15 @@ class Artifact(HasId, Base):
     note: Mapped[str | None] = mapped_column(Text)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utc_now)
 
-    __table_args__ = (UniqueConstraint("run_id", "name"),)
+    __table_args__ = (
+        UniqueConstraint("run_id", "name"),
+        Index(
+            "idx_artifacts_unstored",
+            "created_at",
+            sqlite_where=text("state = 'local'"),
+            postgresql_where=text("state = 'local'"),
+        ),
+    )
 
 
 class Profile(HasId, HasTimes, Base):

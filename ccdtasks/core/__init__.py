@@ -1,0 +1,62 @@
+"""The rules: one object a noun, over one database. No Podman, no Discord, no network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ccdtasks.config import Config
+from ccdtasks.core.access import Access
+from ccdtasks.core.artifacts import Artifacts
+from ccdtasks.core.audit import Audit
+from ccdtasks.core.claims import Claims
+from ccdtasks.core.endings import Endings
+from ccdtasks.core.facts import Facts
+from ccdtasks.core.interactions import Interactions
+from ccdtasks.core.outbox import Outbox
+from ccdtasks.core.runs import Runs
+from ccdtasks.core.tasks import Tasks
+from ccdtasks.db import Database
+from ccdtasks.events import Bus
+from ccdtasks.times import Clock
+
+
+@dataclass(frozen=True, slots=True)
+class Core:
+    """Every act of the appliance; front ends and engine call nothing below it."""
+
+    db: Database
+    bus: Bus
+    clock: Clock
+    config: Config
+    access: Access
+    tasks: Tasks
+    runs: Runs
+    claims: Claims
+    artifacts: Artifacts
+    messages: Outbox
+    audit: Audit
+    facts: Facts
+    interactions: Interactions
+
+
+def build_core(db: Database, bus: Bus, clock: Clock, config: Config) -> Core:
+    """Puts the parts together over an open database."""
+    access, audit, facts = Access(config), Audit(db, clock), Facts(db, clock)
+    outbox, artifacts = Outbox(db, clock), Artifacts(db, clock, access)
+    endings = Endings(config, clock, outbox, artifacts, facts)
+    tasks = Tasks(db, bus, clock, access, audit)
+    return Core(
+        db=db,
+        bus=bus,
+        clock=clock,
+        config=config,
+        access=access,
+        tasks=tasks,
+        runs=Runs(db, bus, clock, config, access, audit, tasks, outbox, endings),
+        claims=Claims(db, bus, clock, config, outbox, facts, endings),
+        artifacts=artifacts,
+        messages=outbox,
+        audit=audit,
+        facts=facts,
+        interactions=Interactions(db, clock),
+    )

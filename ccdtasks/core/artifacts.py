@@ -1,0 +1,134 @@
+"""The files of runs: what there is, how large, and where it lies. The bytes are the store's business."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import literal_column, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from ccdtasks.core.access import Access, Actor
+from ccdtasks.core.text import clean_line, clean_text
+from ccdtasks.db import Database
+from ccdtasks.db.enums import ArtifactKind, ArtifactState
+from ccdtasks.db.models import Artifact, TaskRun
+from ccdtasks.errors import NotFound
+from ccdtasks.times import Clock
+
+MAX_ARTIFACTS = 500
+"""A run keeps no more files than this."""
+
+_LOCAL: Any = literal_column("'local'")  # no bound parameter, so that SQLite may use the partial index
+
+
+@dataclass(frozen=True, slots=True)
+class ArtifactDraft:
+    """A file that a run left. `name` is a hint from inside the container; `note` says why a file is missing."""
+
+    name: str
+    kind: ArtifactKind
+    content_type: str
+    size_bytes: int
+    sha256: str | None = None
+    caption: str | None = None
+    state: ArtifactState = ArtifactState.LOCAL
+    location: str | None = None
+    note: str | None = None
+
+
+class Artifacts:
+    """The rows of files."""
+
+    def __init__(self, db: Database, clock: Clock, access: Access) -> None:
+        self._db = db
+        self._clock = clock
+        self._access = access
+
+    async def add(
+        self, session: AsyncSession, run: TaskRun, session_id: UUID | None, drafts: Iterable[ArtifactDraft]
+    ) -> list[Artifact]:
+        """Inserts the files of a run in the caller's transaction, under names that are safe and unique."""
+        taken = set(await session.scalars(select(Artifact.name).where(Artifact.run_id == run.id)))
+        rows = []
+        for draft in list(drafts)[: MAX_ARTIFACTS - len(taken)]:
+            name = free_name(draft.name, taken)
+            taken.add(name)
+            rows.append(
+                Artifact(
+                    run_id=run.id,
+                    session_id=session_id,
+                    name=name,
+                    kind=draft.kind,
+                    state=draft.state,
+                    caption=clean_text(draft.caption, 1000) if draft.caption else None,
+                    content_type=clean_line(draft.content_type, 100),
+                    size_bytes=draft.size_bytes,
+                    sha256=draft.sha256,
+                    location=draft.location,
+                    note=clean_text(draft.note, 1000) if draft.note else None,
+                    created_at=self._clock.now(),
+                )
+            )
+        session.add_all(rows)
+        return rows
+
+    async def of(self, run_id: UUID) -> Sequence[Artifact]:
+        """The files of a run, by name."""
+        async with self._db.read() as session:
+            return await artifacts_of(session, run_id)
+
+    async def find(self, actor: Actor, run_id: UUID, name: str) -> Artifact:
+        """One file of a run that the actor may see."""
+        async with self._db.read() as session:
+            run = await session.get(TaskRun, run_id)
+            artifact = await session.scalar(select(Artifact).where(Artifact.run_id == run_id, Artifact.name == name))
+        if run is None or artifact is None:
+            raise NotFound(f"This run has no file `{clean_line(name, 80)}`.")
+        self._access.require_owner(actor, run.owner_user_id, "see the files of this run")
+        return artifact
+
+    async def unstored(self, limit: int = 50) -> Sequence[Artifact]:
+        """Files that still lie in a run folder and wait for the store."""
+        query = select(Artifact).where(Artifact.state == _LOCAL).order_by(Artifact.created_at).limit(limit)
+        async with self._db.read() as session:
+            return (await session.scalars(query)).all()
+
+    async def stored(self, artifact_id: UUID, location: str) -> None:
+        """Notes the key under which the store holds the file."""
+        async with self._db.write() as session:
+            artifact = await session.get_one(Artifact, artifact_id)
+            artifact.state, artifact.location, artifact.note = ArtifactState.STORED, location, None
+            run = await session.get_one(TaskRun, artifact.run_id)
+            run.minio_artifacts = {**(run.minio_artifacts or {}), artifact.name: location}
+
+    async def missing(self, artifact_id: UUID, note: str) -> None:
+        """Notes that the file is lost, and why."""
+        async with self._db.write() as session:
+            await session.execute(
+                update(Artifact)
+                .where(Artifact.id == artifact_id)
+                .values(state=ArtifactState.MISSING, note=clean_text(note, 1000))
+            )
+
+
+async def artifacts_of(session: AsyncSession, run_id: UUID) -> Sequence[Artifact]:
+    """The files of a run, as the caller's transaction sees them."""
+    return (await session.scalars(select(Artifact).where(Artifact.run_id == run_id).order_by(Artifact.name))).all()
+
+
+def free_name(name: str, taken: set[str]) -> str:
+    """A file name without folders and odd characters that is not taken yet: `a.csv`, then `a (2).csv`."""
+    path = PurePosixPath(clean_line(name, 400).replace("\\", "/"))
+    stem = (
+        "".join(sign if sign.isalnum() or sign in " ._-()" else "_" for sign in path.stem)[:100].strip(" .") or "file"
+    )
+    suffix = "".join(sign for sign in path.suffix if sign.isalnum() or sign == ".")[:20]
+    candidate, number = stem + suffix, 1
+    while candidate in taken:
+        number += 1
+        candidate = f"{stem} ({number}){suffix}"
+    return candidate

@@ -1,0 +1,250 @@
+"""How a run ends: the terminal move, and every row that follows from it in the same transaction."""
+
+from __future__ import annotations
+
+import random
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+from uuid import UUID, uuid4
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from ccdtasks.config import Config
+from ccdtasks.core.artifacts import ArtifactDraft, Artifacts
+from ccdtasks.core.facts import MODEL_AUTH, Facts, credential_fingerprint
+from ccdtasks.core.guestlog import put_metrics
+from ccdtasks.core.moves import move
+from ccdtasks.core.outbox import Outbox
+from ccdtasks.core.reasons import HINTS, RETRIED, WORDS, backoff
+from ccdtasks.core.results import stored_result
+from ccdtasks.core.states import FINAL
+from ccdtasks.core.taskconfig import read_config
+from ccdtasks.core.text import clean_line, clean_text, clean_url
+from ccdtasks.db.enums import ArtifactKind, Effect, MessageType, Reason, RunStatus, Trigger
+from ccdtasks.db.models import Session, Task, TaskRun
+from ccdtasks.times import Clock
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a run ended, as the engine saw it; what it claims is checked against the evidence.
+
+    `message`: plain words for people; `detail`: the tail of a log. `final_screenshot`: the name of its draft in
+    `artifacts`. `metrics` as in `exit.json`.
+    """
+
+    status: RunStatus
+    reason: Reason | None = None
+    message: str | None = None
+    detail: str | None = None
+    final_url: str | None = None
+    final_title: str | None = None
+    final_screenshot: str | None = None
+    exit_code: int | None = None
+    artifacts: Sequence[ArtifactDraft] = ()
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The final state that was written, and the retry that follows, if any."""
+
+    run_id: UUID
+    status: RunStatus
+    reason: Reason | None
+    retry_run_id: UUID | None = None
+    retry_at: datetime | None = None
+
+
+class Endings:
+    """Writes terminal transactions for the engine's claims and for people's stops."""
+
+    def __init__(
+        self,
+        config: Config,
+        clock: Clock,
+        outbox: Outbox,
+        artifacts: Artifacts,
+        facts: Facts,
+        lot: random.Random | None = None,
+    ) -> None:
+        self._config = config
+        self._clock = clock
+        self._outbox = outbox
+        self._artifacts = artifacts
+        self._facts = facts
+        self._lot = lot or secrets.SystemRandom()
+
+    async def end(self, session: AsyncSession, run: TaskRun, outcome: Outcome, attempt: Session | None = None) -> Ended:
+        """Ends `run` in the caller's transaction; raises Lost when it ended already. `attempt`: its open session."""
+        now = self._clock.now()
+        outcome = _judged(run, outcome)
+        task = await session.get_one(Task, run.task_id)
+        run = await move(
+            session,
+            run.id,
+            outcome.status,
+            epoch=run.epoch,
+            reason=outcome.reason,
+            completed_at=now,
+            deadline_at=None,
+            required_intervention=False,
+            vnc_session_active=False,
+        )
+        _describe(run, outcome, now)
+        await self._keep_files(session, run, outcome, attempt)
+        if attempt:
+            attempt.ended_at, attempt.exit_code = now, outcome.exit_code
+            run.compute_time_seconds = _seconds(attempt.started_at, now)
+        _count(task, run)
+        retry = await self._retry(session, task, run)
+        if outcome.reason is Reason.MODEL_AUTH:
+            await self._hold(session)
+        await self._tell(session, task, run, retry)
+        return Ended(run.id, run.status, run.reason, retry.id if retry else None, retry.not_before if retry else None)
+
+    async def _keep_files(self, session: AsyncSession, run: TaskRun, outcome: Outcome, attempt: Session | None) -> None:
+        rows = await self._artifacts.add(session, run, attempt.id if attempt else None, outcome.artifacts)
+        run.output_files = [row.name for row in rows if row.kind is not ArtifactKind.LOG]
+        if run.status is RunStatus.FAILED and outcome.final_screenshot:
+            run.error_screenshot_url = clean_line(outcome.final_screenshot, 255)
+
+    async def _retry(self, session: AsyncSession, task: Task, run: TaskRun) -> TaskRun | None:
+        """The next attempt of a failed run as a row, when its reason, its task and its attempts allow one."""
+        retries = read_config(task.config).retries
+        acted = task.effect is Effect.ACTS and run.started_at is not None
+        if run.status is not RunStatus.FAILED or run.reason not in RETRIED or acted or task.deleted_at:
+            return None
+        if run.attempt >= retries.attempts:
+            return None
+        now = self._clock.now()
+        retry = TaskRun(
+            id=uuid4(),
+            task_id=run.task_id,
+            owner_user_id=run.owner_user_id,
+            started_by=run.started_by,
+            status=RunStatus.QUEUED,
+            trigger=Trigger.RETRY,
+            parameters=run.parameters,
+            attempt=run.attempt + 1,
+            retry_count=run.retry_count + 1,
+            retry_of=run.retry_of or run.id,
+            priority=run.priority,
+            chain_id=run.chain_id,
+            queued_at=now,
+            created_at=now,
+            not_before=now + backoff(retries, run.attempt, self._lot),
+            discord_channel_id=run.discord_channel_id,
+            discord_thread_id=run.discord_thread_id,
+        )
+        session.add(retry)
+        await session.flush()
+        return retry
+
+    async def _hold(self, session: AsyncSession) -> None:
+        """A refused credential pauses the whole queue, with one alert however many runs meet it."""
+        words = f"{WORDS[Reason.MODEL_AUTH]} {HINTS[Reason.MODEL_AUTH].capitalize()}."
+        if await self._facts.hold(session, MODEL_AUTH, words, credential_fingerprint(self._config.claude)):
+            await self._outbox.put(
+                session, None, f"alert:{MODEL_AUTH}", MessageType.NOTIFICATION, {"text": words, "severity": "critical"}
+            )
+
+    async def _tell(self, session: AsyncSession, task: Task, run: TaskRun, retry: TaskRun | None) -> None:
+        payload: dict[str, Any] = {
+            "status": run.status.value,
+            "reason": run.reason.value if run.reason else None,
+            "message": run.error_message,
+            "attempt": run.attempt,
+            "attempts": read_config(task.config).retries.attempts,
+        }
+        if run.status is RunStatus.COMPLETED:
+            await self._outbox.put(
+                session, run, "result", MessageType.RESULT, {**payload, "ping": task.notify_on_complete}
+            )
+        elif run.status is RunStatus.CANCELLED:
+            await self._outbox.put(
+                session, run, "result", MessageType.NOTIFICATION, {**payload, "by": run.stop_requested_by}
+            )
+        elif retry and retry.not_before:
+            payload |= {"retry_at": retry.not_before.isoformat(), "retry_run_id": str(retry.id)}
+            await self._outbox.put(session, run, "result", MessageType.TASK_ERROR, {**payload, "ping": False})
+            await self._outbox.put(session, retry, "card", MessageType.LIVE_CARD)
+        else:
+            payload |= {"hint": HINTS.get(run.reason) if run.reason else None, **await _pattern(session, run)}
+            await self._outbox.put(
+                session, run, "result", MessageType.TASK_ERROR, {**payload, "ping": task.notify_on_error}
+            )
+        await self._outbox.touch(session, run.id, "card")
+
+
+def _judged(run: TaskRun, outcome: Outcome) -> Outcome:
+    """The outcome after the evidence: a wish to stop wins, and nothing is completed without result, picture and address."""
+    if run.stop_requested_at is not None:
+        return replace(outcome, status=RunStatus.CANCELLED, reason=None)
+    if outcome.status not in FINAL:
+        raise ValueError(f"{outcome.status} is no final state")
+    if outcome.status is RunStatus.CANCELLED:
+        return replace(outcome, reason=None)
+    if outcome.status is RunStatus.FAILED:
+        return replace(outcome, reason=outcome.reason or Reason.AGENT_ERROR)
+    result = stored_result(run.result_data)
+    lacks = None
+    if result is None:
+        lacks = (run.live or {}).get("result_refused") or "The run ended without a result."
+    elif result.is_empty:
+        lacks = "The run ended with an empty result."
+    elif not outcome.final_screenshot:
+        lacks = "The run left no picture of its last page."
+    elif clean_url(outcome.final_url) is None and result.evidence_url is None:
+        lacks = "The run left no address of its last page."
+    if lacks:
+        return replace(outcome, status=RunStatus.FAILED, reason=Reason.UNCLEAR_RESULT, message=lacks)
+    return replace(outcome, reason=None)
+
+
+def _describe(run: TaskRun, outcome: Outcome, now: datetime) -> None:
+    run.duration_seconds = _seconds(run.started_at, now)
+    run.final_url = clean_url(outcome.final_url) or run.final_url
+    run.final_title = clean_line(outcome.final_title, 300) if outcome.final_title else run.final_title
+    run.error_stacktrace = clean_text(outcome.detail, 20_000) if outcome.detail else None
+    run.live = {key: value for key, value in (run.live or {}).items() if key != "human"}
+    if outcome.metrics:
+        put_metrics(run, dict(outcome.metrics))
+    if outcome.reason:
+        run.error_message = clean_text(outcome.message, 1000) if outcome.message else WORDS[outcome.reason]
+
+
+def _count(task: Task, run: TaskRun) -> None:
+    """Counters count runs that really started or failed; a wish that was taken back in time is no run."""
+    if run.status is RunStatus.CANCELLED and run.started_at is None:
+        return
+    task.run_count += 1
+    if run.status is RunStatus.FAILED:
+        task.failure_count += 1
+    if run.status is RunStatus.COMPLETED:
+        task.success_count += 1
+        average, duration = task.avg_duration_seconds, run.duration_seconds or 0
+        task.avg_duration_seconds = (
+            duration if average is None else round(average + (duration - average) / task.success_count)
+        )
+
+
+async def _pattern(session: AsyncSession, run: TaskRun) -> dict[str, int]:
+    """How many of the task's last five runs failed for the same reason."""
+    recent = (
+        await session.scalars(
+            select(TaskRun.reason)
+            .where(TaskRun.task_id == run.task_id, TaskRun.status.in_(FINAL))
+            .order_by(TaskRun.created_at.desc())
+            .limit(5)
+        )
+    ).all()
+    return {"same_reason": sum(reason == run.reason for reason in recent), "of_last": len(recent)}
+
+
+def _seconds(since: datetime | None, now: datetime) -> int | None:
+    return max(0, int((now - since).total_seconds())) if since else None

@@ -1,0 +1,142 @@
+"""The lines of `events.jsonl`: parsed as hostile text, and what each of them means for the run's row."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from ccdtasks.core.results import read_result
+from ccdtasks.core.text import clean_json, clean_line, clean_text, clean_url, read_json_object
+from ccdtasks.db.models import TaskRun
+from ccdtasks.errors import Invalid
+
+MAX_LINE = 65_536 + 1024
+MAX_EVENTS = 100_000
+"""A session's log keeps no more events than this; live figures go on."""
+
+_TYPE = re.compile(r"[a-z][a-z0-9_]{0,39}\Z")
+_EARLIER = timedelta(minutes=5)
+_MAX_COUNT = 2**53
+
+
+@dataclass(frozen=True, slots=True)
+class GuestEvent:
+    """One line that could be read. `seq` is the guest's own number and only a hint."""
+
+    seq: int
+    at: datetime
+    type: str
+    data: dict[str, Any]
+
+
+def read_line(line: bytes, now: datetime) -> GuestEvent | None:
+    """The event in a line without its line feed, or None when it is not one; never raises.
+
+    A time from the future, or from long ago, is replaced by `now`.
+    """
+    given = read_json_object(line) if len(line) <= MAX_LINE else None
+    if given is None:
+        return None
+    seq, kind = given.pop("seq", None), given.pop("type", None)
+    if not isinstance(seq, int) or isinstance(seq, bool) or seq < 1:
+        return None
+    if not isinstance(kind, str) or not _TYPE.match(kind):
+        return None
+    data = clean_json({key: value for key, value in given.items() if key != "at"}, limit=20_000)
+    return GuestEvent(seq, _moment(given.get("at"), now), kind, data)
+
+
+def fold(run: TaskRun, event: GuestEvent) -> bool:
+    """Brings the run's live text, counters and result up to date; True when the live card looks different now."""
+    change = _CHANGES.get(event.type)
+    return change(run, event.data) if change else False
+
+
+def count(value: object) -> int:
+    """A counter from inside: a whole number from 0 to 2^53, else 0."""
+    return min(value, _MAX_COUNT) if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
+
+
+def put_metrics(run: TaskRun, data: dict[str, Any]) -> bool:
+    """Takes the running totals of one session; they only grow."""
+    before = (run.pages_loaded, run.http_requests_made, run.data_transferred_bytes)
+    run.pages_loaded = max(run.pages_loaded or 0, count(data.get("pages_loaded")))
+    run.http_requests_made = max(run.http_requests_made or 0, count(data.get("http_requests")))
+    transferred = min(_MAX_COUNT, count(data.get("bytes_received")) + count(data.get("bytes_sent")))
+    run.data_transferred_bytes = max(run.data_transferred_bytes or 0, transferred)
+    return before != (run.pages_loaded, run.http_requests_made, run.data_transferred_bytes)
+
+
+def put_step_timing(run: TaskRun, step: dict[str, Any]) -> None:
+    """Adds a finished step to the run's timings; the first thousand are kept."""
+    timings = run.step_timings or []
+    if len(timings) < 1000:
+        kept = {
+            "step": count(step.get("step")),
+            "duration_ms": count(step.get("duration_ms")),
+            "ok": step.get("ok") is True,
+        }
+        title = (run.live or {}).get("text") if (run.live or {}).get("step") == kept["step"] else None
+        run.step_timings = [*timings, {**kept, "title": title}]
+
+
+def _moment(value: object, now: datetime) -> datetime:
+    try:
+        at = datetime.fromisoformat(value) if isinstance(value, str) else now
+        at = at.astimezone(UTC) if at.tzinfo else now
+    except (ValueError, OverflowError):
+        return now
+    return at if now - timedelta(days=7) < at <= now + _EARLIER else now
+
+
+def _show(run: TaskRun, **changes: Any) -> bool:
+    live = {**(run.live or {}), **changes}
+    changed = live != run.live
+    run.live = live
+    return changed
+
+
+def _progress(run: TaskRun, data: dict[str, Any]) -> bool:
+    return _show(run, text=clean_line(data.get("text", ""), 300))
+
+
+def _step_started(run: TaskRun, data: dict[str, Any]) -> bool:
+    return _show(run, step=count(data.get("step")), text=clean_line(data.get("title", ""), 300))
+
+
+def _step_finished(run: TaskRun, data: dict[str, Any]) -> bool:
+    put_step_timing(run, data)
+    return False
+
+
+def _page_loaded(run: TaskRun, data: dict[str, Any]) -> bool:
+    run.final_url = clean_url(data.get("url")) or run.final_url
+    run.final_title = clean_line(data.get("title") or "", 300) or run.final_title
+    return _show(run, url=run.final_url)
+
+
+def _metrics(run: TaskRun, data: dict[str, Any]) -> bool:
+    return put_metrics(run, data)
+
+
+def _result(run: TaskRun, data: dict[str, Any]) -> bool:
+    try:
+        result = read_result(data)
+    except Invalid as error:
+        return _show(run, result_refused=error.message)
+    run.result_data = result.as_json()
+    run.result_summary = clean_text(result.summary, 4000)
+    return _show(run, result_refused=None)
+
+
+_CHANGES: dict[str, Callable[[TaskRun, dict[str, Any]], bool]] = {
+    "progress": _progress,
+    "step_started": _step_started,
+    "step_finished": _step_finished,
+    "page_loaded": _page_loaded,
+    "metrics": _metrics,
+    "result": _result,
+}

@@ -1,0 +1,108 @@
+"""The settings of one task: what its `config` column holds, and what a mistake in it is called."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+from difflib import get_close_matches
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from ccdtasks.core.text import clean_url
+from ccdtasks.db.enums import Effect
+from ccdtasks.errors import Invalid
+
+
+def _domain(value: str) -> str:
+    name = value.strip().lower().rstrip(".").removeprefix("*.")
+    labels = name.split(".")
+    if len(name) > 253 or not all(label and len(label) <= 63 and label.replace("-", "").isalnum() for label in labels):
+        raise ValueError("must be domain names like shop.example")
+    return name
+
+
+def _address(value: str) -> str:
+    if clean_url(value) is None:
+        raise ValueError("must be an http or https address")
+    return value
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class Retries(_Settings):
+    """How often in all, and how long between: `backoff_s` doubles with each attempt up to `cap_s`, then is drawn by lot."""
+
+    attempts: int = Field(3, ge=1, le=10)
+    backoff_s: int = Field(60, ge=1, le=86_400)
+    cap_s: int = Field(3600, ge=1, le=86_400)
+
+
+class Display(_Settings):
+    """The size of the desktop in pixels."""
+
+    width: int = Field(1280, ge=640, le=3840)
+    height: int = Field(800, ge=480, le=2160)
+
+
+class TaskConfig(_Settings):
+    """Everything that one task may set for itself; what is empty comes from the configuration of the instance.
+
+    `notify`: when a result is worth a ping. `effect`: `acts` for tasks that buy, post or submit; such a run is never
+    repeated without a person.
+    """
+
+    timeout_s: int | None = Field(None, ge=30, le=86_400)
+    human_timeout_s: int | None = Field(None, ge=60, le=7 * 86_400)
+    budget_usd: Decimal | None = Field(None, gt=0, le=1000)
+    model: str | None = Field(None, min_length=1, max_length=100)
+    max_turns: int | None = Field(None, ge=1, le=10_000)
+    start_url: Annotated[str, AfterValidator(_address)] | None = None
+    allowed_domains: tuple[Annotated[str, AfterValidator(_domain)], ...] = Field((), max_length=100)
+    notify: Literal["always", "change", "alert"] = "always"
+    effect: Effect = Effect.READS
+    retries: Retries = Retries()
+    display: Display = Display()
+    locale: str = Field("en-US", pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*$")
+
+
+def read_config(given: Mapping[str, Any]) -> TaskConfig:
+    """The settings, checked; raises Invalid("config") with one sentence a mistake."""
+    try:
+        return TaskConfig.model_validate(dict(given))
+    except ValidationError as error:
+        sentences = [_sentence(dict(mistake)) for mistake in error.errors(include_url=False, include_input=False)]
+        raise Invalid("config", " ".join(dict.fromkeys(sentences))) from None
+
+
+def config_row(config: TaskConfig) -> dict[str, Any]:
+    """As the `config` column stores it: only what differs from the defaults, money as text."""
+    return config.model_dump(mode="json", exclude_defaults=True)
+
+
+def _sentence(mistake: dict[str, Any]) -> str:
+    path = [part for part in mistake["loc"] if isinstance(part, str)]
+    name, kind, limits = ".".join(path), mistake["type"], mistake.get("ctx", {})
+    if kind == "extra_forbidden":
+        model = {"retries": Retries, "display": Display}.get(path[0], TaskConfig) if len(path) > 1 else TaskConfig
+        near = get_close_matches(path[-1], model.model_fields, n=1, cutoff=0.5)
+        return f"There is no setting `{name}`" + (f"; did you mean `{near[0]}`?" if near else ".")
+    if kind == "value_error":
+        return f"`{name}` {limits['error']}."
+    wanted = {
+        "greater_than_equal": "at least {ge}",
+        "greater_than": "more than {gt}",
+        "less_than_equal": "at most {le}",
+        "literal_error": "one of {expected}",
+        "enum": "one of {expected}",
+        "string_too_long": "at most {max_length} characters long",
+        "string_too_short": "not empty",
+        "too_long": "at most {max_length} entries long",
+        "string_pattern_mismatch": "a language like en-US",
+        "string_type": "text",
+        "tuple_type": "a list",
+        "model_type": "a table of settings",
+    }.get(kind, "a whole number" if kind.startswith("int") else "a number" if "decimal" in kind else "of another kind")
+    return f"`{name}` must be {wanted.format(**limits)}."

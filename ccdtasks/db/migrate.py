@@ -1,0 +1,174 @@
+"""Brings a database to the schema of this program: checked at each start, changed only after a snapshot."""
+
+from __future__ import annotations
+
+import os
+from contextlib import AsyncExitStack
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Connection, inspect, make_url, text
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import NullPool
+
+from ccdtasks.db import explained
+from ccdtasks.db.lock import instance_lock
+from ccdtasks.errors import CcdError, Conflict, Unavailable
+
+if TYPE_CHECKING:
+    from alembic.config import Config as AlembicConfig
+
+REVISIONS = ("0001",)
+"""Every revision in order, the present one last: known here so that a start needs no Alembic (33 MB, 0.5 s)."""
+
+_KEPT = 5
+_COUNTED = ("tasks", "task_runs", "task_templates", "task_dependencies", "user_settings")
+
+
+async def bring_up_to_date(url: str, backups: Path, now: datetime, *, holds_lock: bool = False) -> Path | None:
+    """Migrates the database when it is older than the program; returns the snapshot that was made, if any.
+
+    `holds_lock`: the caller has the instance's lock already. Refuses a newer, foreign, damaged or read-only database.
+    """
+    _require_folder(url)
+    engine = create_async_engine(url, poolclass=NullPool, hide_parameters=True)
+    try:
+        if await _revision(engine) == REVISIONS[-1]:
+            return None
+        async with AsyncExitStack() as stack:
+            if not holds_lock:
+                await stack.enter_async_context(instance_lock(url, wait_s=30))
+            return await _migrate(engine, url, backups, now)
+    except (SQLAlchemyError, OSError) as error:
+        known = explained(error)
+        if known is None:
+            raise
+        raise known from error
+    finally:
+        await engine.dispose()
+
+
+async def _migrate(engine: AsyncEngine, url: str, backups: Path, now: datetime) -> Path | None:
+    revision = await _revision(engine)  # once more: another process may have done it while we waited for the lock
+    if revision == REVISIONS[-1]:
+        return None
+    snapshot = None
+    if revision is not None:
+        snapshot = await _snapshot(engine, backups, f"{revision}-{now:%Y%m%d-%H%M%S}")
+    elif _is_empty_file(url):
+        raise Unavailable(
+            "database",
+            f"The database {make_url(url).database} is an empty file.",
+            f"restore a snapshot from {backups}, or delete the file to start anew",
+        )
+    async with engine.connect() as connection:
+        if engine.dialect.name == "sqlite":
+            await _begin_immediate(connection)
+        before = await _counts(connection)
+        await connection.run_sync(_upgrade)
+        after = await _counts(connection)
+        lost = [name for name, number in before.items() if after.get(name, 0) < number]
+        if lost:
+            raise Conflict(
+                f"The migration would have lost rows of {', '.join(lost)}; nothing was changed.", "please report this"
+            )
+        await connection.commit()
+    return snapshot
+
+
+async def _revision(engine: AsyncEngine) -> str | None:
+    """The revision of the database; None for one without any table. Raises Conflict for one that is not ours."""
+    async with engine.connect() as connection:
+        tables = set(await connection.run_sync(lambda sync: inspect(sync).get_table_names()))
+        if not tables:
+            return None
+        if "alembic_version" not in tables:
+            raise Conflict("This database belongs to another program.", "name another one in `[database] url`")
+        found = str(await connection.scalar(text("SELECT version_num FROM alembic_version")))
+    if found not in REVISIONS:
+        raise Conflict(
+            "The database was made by a newer ccdtasks.", "install that version again, or restore a snapshot"
+        )
+    return found
+
+
+def alembic_config(connection: Connection | None = None) -> AlembicConfig:
+    """Alembic's settings for the migrations inside this package; works from a wheel and from shiv."""
+    from alembic.config import Config as AlembicConfig  # noqa: PLC0415 - loaded only when there is something to migrate
+
+    config = AlembicConfig()
+    config.set_main_option("script_location", "ccdtasks:db/migrations")
+    config.set_main_option("path_separator", "os")
+    config.attributes["connection"] = connection
+    return config
+
+
+def _upgrade(connection: Connection) -> None:
+    from alembic import command  # noqa: PLC0415
+
+    command.upgrade(alembic_config(connection), "head")
+
+
+async def _begin_immediate(connection: AsyncConnection) -> None:
+    """One transaction around all of it. Foreign keys stay off: a rebuilt table must not take its children along."""
+    raw: Any = await connection.get_raw_connection()
+    raw.driver_connection.isolation_level = None
+    await connection.exec_driver_sql("PRAGMA busy_timeout=15000")
+    await connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+async def _counts(connection: AsyncConnection) -> dict[str, int]:
+    tables = set(await connection.run_sync(lambda sync: inspect(sync).get_table_names()))
+    return {
+        name: int(await connection.scalar(text(f"SELECT count(*) FROM {name}")) or 0)  # noqa: S608 - our own names
+        for name in _COUNTED
+        if name in tables
+    }
+
+
+async def _snapshot(engine: AsyncEngine, backups: Path, label: str) -> Path | None:
+    """A whole copy of a SQLite database; the newest five stay. Postgres has its own means (docs/core.md)."""
+    if engine.dialect.name != "sqlite":
+        return None
+    backups.mkdir(mode=0o700, parents=True, exist_ok=True)
+    target = backups / f"ccdtasks-{label}.db"
+    target.unlink(missing_ok=True)
+    async with engine.connect() as connection:
+        await connection.run_sync(lambda sync: _vacuum_into(sync, target))
+    os.chmod(target, 0o600)
+    for old in sorted(backups.glob("ccdtasks-*.db"), key=lambda path: path.stat().st_mtime)[:-_KEPT]:
+        old.unlink(missing_ok=True)
+    return target
+
+
+def _vacuum_into(connection: Connection, target: Path) -> None:
+    connection.connection.dbapi_connection.isolation_level = None  # type: ignore[union-attr]
+    connection.exec_driver_sql("VACUUM INTO ?", (str(target),))
+
+
+def _require_folder(url: str) -> None:
+    parsed = make_url(url)
+    if parsed.get_backend_name() != "sqlite" or not parsed.database:
+        return
+    file = Path(parsed.database)
+    try:
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise _not_writable(file.parent, error.strerror or "refused") from None
+    for path in (file.parent, file):
+        if path.exists() and not os.access(path, os.W_OK):
+            raise _not_writable(path, "permission denied")
+
+
+def _not_writable(path: Path, why: str) -> CcdError:
+    return Unavailable("database", f"{path} cannot be written: {why}.", "check `[paths] data_dir` and who owns it")
+
+
+def _is_empty_file(url: str) -> bool:
+    parsed = make_url(url)
+    if parsed.get_backend_name() != "sqlite" or not parsed.database:
+        return False
+    file = Path(parsed.database)
+    return file.exists() and file.stat().st_size == 0

@@ -1,0 +1,1 @@
+"""The Alembic environment; run only by `ccdtasks.db.migrate`."""
