@@ -1,0 +1,97 @@
+"""What a message in Discord is made of, within all its limits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from ccdtasks.bot import text
+from ccdtasks.db.models import Artifact
+
+
+@dataclass(frozen=True, slots=True)
+class Button:
+    """A button below a message. `custom_id` holds ids, never data; a link has a `url` instead."""
+
+    label: str
+    custom_id: str = ""
+    style: Literal["primary", "secondary", "danger"] = "secondary"
+    url: str | None = None
+    disabled: bool = False
+
+    def record(self) -> dict[str, Any]:
+        """For the log of messages."""
+        return {"label": self.label, "custom_id": self.custom_id, "url": self.url}
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A file of our own making, sent from memory."""
+
+    name: str
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """One message. `body` and `title` are Discord's Markdown, already harmless; `ping` is a user who is called.
+
+    `artifacts` are files of the run that are sent along; `image` names the one that the card shows inside.
+    """
+
+    title: str = ""
+    body: str = ""
+    colour: int = 0x80848E
+    footer: str = ""
+    content: str = ""
+    ping: str | None = None
+    buttons: tuple[Button, ...] = ()
+    files: tuple[File, ...] = ()
+    artifacts: tuple[Artifact, ...] = field(default=())
+    image: str | None = None
+
+    def text(self) -> str | None:
+        """The message's own text: the ping and the content."""
+        called = f"<@{self.ping}>" if self.ping and self.ping.isdigit() else ""
+        return text.clamp(" ".join(part for part in (called, self.content) if part), text.CONTENT) or None
+
+    def embed(self) -> dict[str, Any] | None:
+        """The embed as Discord's API takes it, or None for a card of plain text."""
+        if not (self.title or self.body or self.footer):
+            return None
+        title = text.clamp(self.title, text.EMBED_TITLE)
+        footer = text.clamp(self.footer, text.EMBED_FOOTER)
+        room = min(text.EMBED_DESCRIPTION, text.EMBED_TOTAL - len(title) - len(footer))
+        made: dict[str, Any] = {"type": "rich", "color": self.colour}
+        if title:
+            made["title"] = title
+        if self.body.strip():
+            made["description"] = text.clamp(self.body, room)
+        if footer:
+            made["footer"] = {"text": footer}
+        if self.image:
+            made["image"] = {"url": f"attachment://{self.image}"}
+        return made
+
+    def without_artifacts(self, note: str) -> Card:
+        """The same card when its files cannot be sent."""
+        return replace(self, artifacts=(), files=(), image=None, body=join(self.body, note))
+
+
+def join(*parts: str, gap: str = "\n\n") -> str:
+    """The parts that say something, with a blank line between."""
+    return gap.join(part for part in parts if part)
+
+
+def listed(words: Sequence[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    if len(words) < 2:
+        return "".join(words)
+    return f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def ordinal(number: int) -> str:
+    """`1st`, `2nd`, `3rd`, `11th`."""
+    ending = "th" if 10 <= number % 100 <= 20 else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    return f"{number}{ending}"

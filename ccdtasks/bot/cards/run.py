@@ -1,0 +1,269 @@
+"""The messages of a run: opening, live card, result, failure, stop, question."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from ccdtasks.bot import text
+from ccdtasks.bot.cards import figures
+from ccdtasks.bot.cards.card import Button, Card, join, ordinal
+from ccdtasks.bot.cards.status import ADVICE, LOOKS, look_of
+from ccdtasks.core.runs import RunView
+from ccdtasks.core.states import ACTIVE, FINAL
+from ccdtasks.db.enums import ArtifactKind, MessageType, RunStatus
+from ccdtasks.db.models import Artifact, DiscordMessage, TaskRun
+from ccdtasks.times import duration_text
+
+_SENT_KINDS = (ArtifactKind.TABLE, ArtifactKind.RESULT, ArtifactKind.DOWNLOAD)
+_ORDER = (ArtifactKind.TABLE, ArtifactKind.SCREENSHOT, ArtifactKind.RESULT, ArtifactKind.DOWNLOAD)
+_WORDS = {
+    RunStatus.WAITING_DEPENDENCY: "Waiting for the tasks it depends on.",
+    RunStatus.STARTING: "Opening a browser.",
+    RunStatus.COLLECTING: "Saving what was found.",
+    RunStatus.COMPLETED: "Finished.",
+    RunStatus.FAILED: "Ended without a result.",
+    RunStatus.CANCELLED: "Stopped.",
+}
+
+
+def render(message: DiscordMessage, view: RunView, now: datetime) -> Card:
+    """The card of an outbox row, drawn from the run as it is now."""
+    draw = _DRAW.get(message.message_type, _note)
+    return draw(view, message.payload, now)
+
+
+def notice(message: DiscordMessage) -> Card:
+    """The card of a row that belongs to no run: news of the whole instance."""
+    return Card(
+        title=text.plain(message.payload.get("title", ""), 200),
+        body=text.sentence(message.payload.get("text", ""), 2000),
+    )
+
+
+def thread_name(view: RunView, ended: str | None) -> str:
+    """`Run 2026-01-17 15:30 - Running`, in the timezone of the task."""
+    word = {"completed": "Complete", "failed": "Failed", "cancelled": "Cancelled"}.get(ended or "", "Running")
+    began = view.run.created_at.astimezone(ZoneInfo(view.task.schedule_timezone))
+    return text.clamp(f"Run {began:%Y-%m-%d %H:%M} - {word}", text.THREAD_NAME)
+
+
+def again(run: TaskRun, *, first: bool = True) -> Button:
+    """Starts the same task with the same values."""
+    return Button("Run Again", f"run:again:{run.id}", "primary" if first else "secondary")
+
+
+def log(run: TaskRun) -> Button:
+    """Shows the log to whoever asks."""
+    return Button("Log", f"run:log:{run.id}")
+
+
+def stop(run: TaskRun) -> Button:
+    """Ends the run in good order."""
+    return Button("Stop", f"run:stop:{run.id}", "danger")
+
+
+def _opening(view: RunView, payload: Mapping[str, Any], _now: datetime) -> Card:
+    """Stands in the channel; at the end it says what came of the last attempt: the channel reads as a history."""
+    run, ended = view.run, payload.get("ended")
+    look = LOOKS[RunStatus(ended)] if ended else LOOKS[RunStatus.RUNNING]
+    who = person(run.started_by or "")
+    said = f"Started by {who}, {stamp(run.created_at, 'f')}." if who else f"Started {stamp(run.created_at, 'f')}."
+    return Card(
+        title=_title(view, look.sign, look.word if ended else "new run"),
+        body=join(text.plain(payload.get("answer", ""), 300), said, figures.parameters_text(run.parameters)),
+        colour=look.colour,
+    )
+
+
+def _live(view: RunView, _payload: Mapping[str, Any], now: datetime) -> Card:
+    run, look = view.run, look_of(view.run)
+    active = run.status not in FINAL
+    buttons = (log(run), stop(run)) if run.status in ACTIVE else (stop(run),) if active else ()
+    return Card(
+        title=_title(view, look.sign, look.word),
+        body=_live_line(view, now),
+        colour=look.colour,
+        buttons=buttons,
+    )
+
+
+def _live_line(view: RunView, now: datetime) -> str:
+    run, live = view.run, view.run.live or {}
+    if run.status is RunStatus.QUEUED:
+        return _queue_line(view, now)
+    said = _WORDS.get(run.status) or text.plain(live.get("text") or "Working on it.", 300)
+    since = (run.completed_at or now) - run.started_at if run.started_at else None
+    pages = figures.counted(run.pages_loaded, "page")
+    parts = (said.rstrip("."), duration_text(since.total_seconds()) if since else None, pages)
+    return " · ".join(part for part in parts if part)
+
+
+def _queue_line(view: RunView, now: datetime) -> str:
+    if view.run.not_before and view.run.not_before > now:
+        return f"Next try {stamp(view.run.not_before, 'R')}."
+    place = f", {ordinal(view.position)} in line" if view.position else ""
+    return f"Waiting for a free session{place}."
+
+
+def _result(view: RunView, payload: Mapping[str, Any], _now: datetime) -> Card:
+    run, look = view.run, look_of(view.run)
+    found = run.result_data or {}
+    changes = [f"↔ {text.plain(change, 300)}" for change in payload.get("changes") or ()][:5]
+    shot = _last_screenshot(view.artifacts)
+    return Card(
+        title=_title(view, look.sign, look.word),
+        body=join(
+            text.markdown(run.result_summary or "It finished, and said nothing more.", 1500),
+            figures.rows_text(found.get("items")),
+            figures.values_text(found.get("values")),
+            "\n".join([*changes, figures.alerts_text(payload.get("alerts") or found.get("alerts"))]).strip(),
+            _source(found.get("evidence_url") or run.final_url),
+        ),
+        colour=look.colour,
+        footer=figures.small_print(run),
+        ping=run.owner_user_id if payload.get("ping", view.task.notify_on_complete) else None,
+        content=text.clamp(_answer(run), 200),
+        buttons=(again(run), log(run)),
+        artifacts=_sendable(view.artifacts, shot),
+        image=shot.name if shot else None,
+    )
+
+
+def _failed(view: RunView, payload: Mapping[str, Any], _now: datetime) -> Card:
+    run, look, retry_at = view.run, look_of(view.run), payload.get("retry_at")
+    why = text.plain(run.error_message or "It ended without saying why.", 600)
+    if not retry_at and run.attempt > 1:
+        why = f"Gave up after {run.attempt} tries: {why}"
+    shot = _last_screenshot(view.artifacts)
+    return Card(
+        title=_title(view, look.sign, f"{look.word}, will try again" if retry_at else look.word),
+        body=join(
+            why,
+            _next_try(view, retry_at) if retry_at else _advice(run, payload),
+            _source(run.final_url, "Last page"),
+        ),
+        colour=look.colour,
+        footer=figures.small_print(run),
+        ping=run.owner_user_id if payload.get("ping", not retry_at) else None,
+        content="" if retry_at else f"{text.plain(view.task.task_name, 100)}: {look.word}.",
+        buttons=(log(run),) if retry_at else (again(run), log(run)),
+        artifacts=(shot,) if shot else (),
+        image=shot.name if shot else None,
+    )
+
+
+def _next_try(view: RunView, retry_at: str) -> str:
+    attempt = f"{view.run.attempt + 1} of {view.attempts}"
+    return f"Next try at {stamp(datetime.fromisoformat(retry_at), 't')} ({attempt})."
+
+
+def _advice(run: TaskRun, payload: Mapping[str, Any]) -> str:
+    """What it means, whether it happens often, and what may help."""
+    same, last, hint = payload.get("same_reason") or 0, payload.get("of_last") or 0, payload.get("hint") or ""
+    said = [ADVICE.get(run.reason, "") if run.reason else ""]
+    if same > 1:
+        said.append(f"This happened in {same} of the last {last} runs.")
+    if hint:
+        said.append(text.sentence(f"{hint[:1].upper()}{hint[1:]}."))
+    return join(*said, gap=" ")
+
+
+def _stopped(view: RunView, payload: Mapping[str, Any], _now: datetime) -> Card:
+    run, look = view.run, look_of(view.run)
+    who = person(payload.get("by") or run.stop_requested_by or "")
+    return Card(
+        title=_title(view, look.sign, look.word),
+        body=join(f"Stopped by {who}." if who else "Stopped.", text.markdown(run.result_summary or "", 1000)),
+        colour=look.colour,
+        footer=figures.small_print(run),
+        buttons=(again(run), log(run)),
+    )
+
+
+_OUTCOMES = {
+    "answered": "Answered; it goes on.",
+    "done": "Done; it goes on.",
+    "left": "Resolved; it goes on.",
+    "skipped": "Skipped; it goes on without.",
+    "timeout": "Nobody came in time.",
+}
+
+
+def _wanted(view: RunView, payload: Mapping[str, Any], _now: datetime) -> Card:
+    """A question or a call for a person; once it is settled, it says how and calls nobody any more."""
+    run, outcome = view.run, payload.get("outcome")
+    look = LOOKS[RunStatus.RUNNING if outcome else RunStatus.NEEDS_HUMAN]
+    choices = "\n".join(f"• {text.plain(choice, 100)}" for choice in payload.get("choices") or ())
+    deadline = payload.get("deadline_at")
+    wait = f"It waits until {stamp(datetime.fromisoformat(deadline), 't')}." if deadline and not outcome else ""
+    return Card(
+        title=_title(view, look.sign, "goes on" if outcome else look.word),
+        body=join(
+            text.plain(payload.get("text") or payload.get("reason") or "", 1000),
+            choices,
+            _source(payload.get("url"), "Page"),
+            _OUTCOMES.get(str(outcome), "Settled.") if outcome else wait,
+        ),
+        colour=look.colour,
+        ping=None if outcome else run.owner_user_id,
+        content="" if outcome else f"{text.plain(view.task.task_name, 100)} needs you.",
+        buttons=() if outcome else (log(run), stop(run)),
+    )
+
+
+def _note(view: RunView, payload: Mapping[str, Any], now: datetime) -> Card:
+    if payload.get("status") == RunStatus.CANCELLED:
+        return _stopped(view, payload, now)
+    return Card(title=_title(view, look_of(view.run).sign, ""), body=text.sentence(payload.get("text", ""), 1500))
+
+
+def _title(view: RunView, sign: str, what: str) -> str:
+    name = text.plain(view.task.task_name, 200)
+    return f"{sign} {name}: {what}" if what else f"{sign} {name}"
+
+
+def _answer(run: TaskRun) -> str:
+    """The first line that says something: what a person would tell a friend."""
+    for line in (run.result_summary or "").splitlines():
+        said = line.strip(" #*_>-")
+        if said:
+            return text.plain(said, 300)
+    return ""
+
+
+def _source(url: Any, word: str = "Seen at") -> str:
+    return f"{word}: {text.address(url)}" if url else ""
+
+
+def _last_screenshot(artifacts: Sequence[Artifact]) -> Artifact | None:
+    shots = [each for each in artifacts if each.kind is ArtifactKind.SCREENSHOT]
+    return next((each for each in shots if each.name.startswith("final")), shots[-1] if shots else None)
+
+
+def _sendable(artifacts: Sequence[Artifact], shot: Artifact | None) -> tuple[Artifact, ...]:
+    """The files a result brings along: tables, data, the last screenshot, downloads."""
+    chosen = [a for a in artifacts if a is shot or a.kind in _SENT_KINDS]
+    return tuple(sorted(chosen, key=lambda a: _ORDER.index(a.kind))[: text.FILES])
+
+
+def person(user_id: str) -> str:
+    """A user as a mention, the shell and the schedule in words; nothing for nobody."""
+    return f"<@{user_id}>" if user_id.isdecimal() else {"system": "the schedule", "shell": "the shell"}.get(user_id, "")
+
+
+def stamp(moment: datetime, style: str) -> str:
+    """A time that each reader sees on their own clock: `R` relative, `t` the hour, `f` date and hour."""
+    return f"<t:{int(moment.timestamp())}:{style}>"
+
+
+_DRAW: dict[MessageType, Callable[[RunView, Mapping[str, Any], datetime], Card]] = {
+    MessageType.RUN_OPENING: _opening,
+    MessageType.LIVE_CARD: _live,
+    MessageType.RESULT: _result,
+    MessageType.TASK_ERROR: _failed,
+    MessageType.ASK_USER: _wanted,
+    MessageType.HUMAN_NEEDED: _wanted,
+}

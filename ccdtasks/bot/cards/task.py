@@ -1,0 +1,164 @@
+"""Tasks: the one just made, the list, and where things stand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ccdtasks.bot import text
+from ccdtasks.bot.cards import figures
+from ccdtasks.bot.cards.card import Button, Card, join, listed, ordinal
+from ccdtasks.bot.cards.run import stamp
+from ccdtasks.bot.cards.status import BLUE, GREEN, GREY, LOOKS, look_of
+from ccdtasks.core.pages import Page
+from ccdtasks.core.runs import Overview, RunRow, StartedRun
+from ccdtasks.core.states import FINAL
+from ccdtasks.core.tasks import TaskRow
+from ccdtasks.db.models import Task, TaskRun
+from ccdtasks.times import duration_text
+
+PAGE = 10
+"""Tasks on one page of the list."""
+
+
+def created(task: Task) -> Card:
+    """`ticket-checker is ready. It needs origin and dates; price_threshold is 500 unless you say otherwise.`"""
+    name = text.plain(task.task_name, 100)
+    required = [text.code(each["name"], 60) for each in task.required_parameters]
+    optional = [
+        f"{text.code(each['name'], 60)} is {text.plain(each['default'], 60) or 'empty'}"
+        for each in task.optional_parameters
+    ]
+    needs = f"It needs {listed(required)}" if required else "It needs nothing more"
+    defaults = f"; {listed(optional)} unless you say otherwise" if optional else ""
+    example = " ".join(f"{each['name']}:…" for each in task.required_parameters[:5])
+    return Card(
+        title=f"✓ {name}: ready",
+        body=join(
+            f"{needs}{defaults}.",
+            f"Its channel: <#{task.discord_channel_id}>" if task.discord_channel_id else "",
+            f"Start it with {text.code(f'/task-start {task.task_name} {example}'.strip(), 300)}",
+        ),
+        colour=GREEN,
+    )
+
+
+def started(begun: StartedRun, task: Task, thread_id: str | None) -> Card:
+    """The reply to a start: where to follow it, with which values."""
+    run = begun.run
+    place = thread_id or task.discord_channel_id
+    waiting = f"Waiting for a free session, {ordinal(begun.position)} in line." if begun.position > 1 else ""
+    return Card(
+        title=f"▶ {text.plain(task.task_name, 100)}: on its way",
+        body=join(
+            f"Follow it in <#{place}>" if place else "Its thread opens in a moment.",
+            waiting,
+            figures.parameters_text(run.parameters),
+            f"Session {text.code(begun.session_id)}",
+        ),
+        colour=BLUE,
+    )
+
+
+def stopping(run: TaskRun, name: str) -> Card:
+    """The reply to a stop: done at once for a run that waited, under way for one that goes."""
+    over = run.status in FINAL
+    said = (
+        "Stopped." if over else "It ends now." if run.stop_force else "It stops in good order and keeps what it found."
+    )
+    return Card(title=f"■ {text.plain(name, 100)}: {'stopped' if over else 'stopping'}", body=said, colour=GREY)
+
+
+def page(filter: str, found: Page[TaskRow], *, is_first: bool) -> Card:
+    """One page of the list; the buttons lead to the next one and back to the first."""
+    if not found.rows:
+        empty = "You have no tasks yet. Make one with /task-create." if filter == "all" else "None of your tasks is."
+        return Card(title=f"Tasks: {filter}", body=empty, buttons=() if is_first else (_first(filter),))
+    forward = (Button("More", f"list:{filter}:{found.rows[-1].task.id}"),) if found.next_after else ()
+    return Card(
+        title=f"Tasks: {filter}",
+        body="\n".join(_line(row) for row in found.rows),
+        colour=BLUE,
+        buttons=forward if is_first else (*forward, _first(filter)),
+    )
+
+
+def _first(filter: str) -> Button:
+    return Button("First page", f"list:{filter}:start")
+
+
+def _line(row: TaskRow) -> str:
+    task = row.task
+    look = LOOKS[row.last_status] if row.last_status else None
+    sign = "▶" if row.active else "■" if task.paused else look.sign if look else "◌"
+    rate = row.success_rate
+    parts = (
+        f"{sign} **{text.plain(task.task_name, 100)}**",
+        "running" if row.active else "paused" if task.paused else look.word if look else "never run",
+        text.code(task.schedule_cron, 60) if task.schedule_cron else None,
+        f"last {stamp(task.last_run_at, 'R')}" if task.last_run_at else None,
+        f"{rate:.0%} good of {task.run_count}" if rate is not None else None,
+    )
+    return " · ".join(part for part in parts if part)
+
+
+def status(found: Overview) -> Card:
+    """One task in detail with its runs, or everything that goes on."""
+    return _one(found.task, found) if found.task else _all(found)
+
+
+def _one(task: Task, found: Overview) -> Card:
+    runs = [*found.going, *found.recent]
+    ended = task.success_count + task.failure_count
+    counts = (
+        figures.counted(task.run_count, "run"),
+        f"{task.success_count / ended:.0%} good" if ended else None,
+        f"usually {duration_text(task.avg_duration_seconds)}" if task.avg_duration_seconds else None,
+    )
+    state = "paused" if task.paused else "running" if found.going else "ready"
+    return Card(
+        title=f"{text.plain(task.task_name, 100)}: {state}",
+        body=join(
+            text.plain(task.description or task.template_prompt, 400),
+            _needs(task.required_parameters, task.optional_parameters),
+            f"Next run {stamp(task.next_run_at, 'R')}" if task.next_run_at and not task.paused else "",
+            "\n".join(run_line(row) for row in runs) or "It has never run.",
+        ),
+        colour=look_of(runs[0].run).colour if runs else GREY,
+        footer=" · ".join(part for part in counts if part),
+    )
+
+
+def _all(found: Overview) -> Card:
+    going = "\n".join(run_line(row, named=True) for row in found.going[:15])
+    more = f"and {len(found.going) - 15} more" if len(found.going) > 15 else ""
+    recent = "\n".join(run_line(row, named=True) for row in found.recent)
+    return Card(
+        title="What goes on",
+        body=join(going or "Nothing is running.", more, f"**Lately**\n{recent}" if recent else ""),
+        colour=BLUE if found.going else GREY,
+    )
+
+
+def run_line(row: RunRow, *, named: bool = False) -> str:
+    """A run on one line: sign, word, when, what came of it, its thread."""
+    run = row.run
+    look = look_of(run)
+    came = (run.result_summary or run.error_message or "").strip().splitlines()
+    parts = (
+        f"{look.sign} **{text.plain(row.task_name, 60)}**" if named else look.sign,
+        look.word,
+        f"{ordinal(row.position)} in line" if row.position else None,
+        stamp(run.started_at or run.created_at, "R"),
+        text.plain(came[0], 90) if came else text.plain(run.live.get("text", ""), 90) if run.live else None,
+        f"<#{run.discord_thread_id}>" if run.discord_thread_id else None,
+        text.code(str(run.id)[:8]),
+    )
+    return " · ".join(part for part in parts if part)
+
+
+def _needs(required: Sequence[Mapping[str, Any]], optional: Sequence[Mapping[str, Any]]) -> str:
+    names = [text.code(each["name"], 60) for each in required]
+    defaults = [f"{text.code(each['name'], 60)} = {text.plain(each['default'], 60)}" for each in optional]
+    said = [f"needs {listed(names)}" if names else "", f"has {listed(defaults)}" if defaults else ""]
+    return "; ".join(part for part in said if part).capitalize()

@@ -1,0 +1,101 @@
+"""The bot: one discord.py client around one core, connected for as long as it is wanted."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import discord
+
+from ccdtasks.bot import permissions
+from ccdtasks.bot.places import Places, absent
+from ccdtasks.bot.projection import Projection
+from ccdtasks.bot.tree import Tree
+from ccdtasks.bot.uploads import Store
+from ccdtasks.bot.views import BUTTONS
+from ccdtasks.config import Config
+from ccdtasks.core import Core
+from ccdtasks.errors import CcdError, Invalid
+
+log = logging.getLogger(__name__)
+
+LONGEST_RATE_LIMIT_S = 60
+"""A longer wait is an error of its own (renames: ten minutes); discord.py would sleep through it."""
+
+
+class Bot(discord.Client):
+    """The Discord front end. Needs the `guilds` intent alone.
+
+    `projection` is the courier of the delivery loop. `trouble` is None while all is well, else one sentence.
+    """
+
+    def __init__(self, core: Core, config: Config, store: Store | None = None) -> None:
+        if config.discord.guild_id is None:
+            raise Invalid("discord.guild_id", "The bot needs the id of its server.", "set `[discord] guild_id`")
+        super().__init__(
+            intents=discord.Intents(guilds=True),
+            allowed_mentions=discord.AllowedMentions.none(),
+            max_ratelimit_timeout=LONGEST_RATE_LIMIT_S,
+            max_messages=None,
+            guild_ready_timeout=0.5,
+        )
+        self.core = core
+        self.config = config
+        self.guild_id = config.discord.guild_id
+        self.trouble: str | None = "not connected yet"
+        self.places = Places(self)
+        self.projection = Projection(self, store)
+        self.tree = Tree(self, self.guild_id)
+
+    def server(self) -> discord.Guild:
+        """The one server, as Discord last described it; Unavailable while it is unknown."""
+        guild = self.get_guild(self.guild_id)
+        if guild is None:
+            raise absent()
+        return guild
+
+    async def setup_hook(self) -> None:
+        """Makes the buttons of all earlier messages work again."""
+        self.add_dynamic_items(*BUTTONS)
+
+    async def on_guild_available(self, guild: discord.Guild) -> None:
+        """The server is there: at start, and after an outage of Discord."""
+        await self._settle(guild)
+
+    async def on_guild_join(self, guild: discord.Guild) -> None:
+        """Somebody invited the bot."""
+        await self._settle(guild)
+
+    async def on_ready(self) -> None:
+        """Connected, but perhaps to nothing."""
+        if self.get_guild(self.guild_id) is None:
+            invite = permissions.invite_url(self.application_id or 0)
+            self._troubled(f"The bot is not in server {self.guild_id}. Invite it: {invite}")
+
+    async def on_app_command_completion(self, interaction: discord.Interaction[Any], _command: Any) -> None:
+        """A command did what was asked."""
+        await self.tree.note(interaction, "ok")
+
+    async def on_disconnect(self) -> None:
+        """discord.py comes back by itself."""
+        self.trouble = "the connection to Discord was lost"
+
+    async def on_resumed(self) -> None:
+        """Back, with nothing missed."""
+        self.trouble = None
+
+    async def _settle(self, guild: discord.Guild) -> None:
+        if guild.id != self.guild_id:
+            return
+        self.trouble = None
+        lacking = permissions.missing(guild.me.guild_permissions)
+        if lacking:
+            self._troubled(f"The bot's role lacks: {', '.join(lacking)}. Grant it in the server's settings.")
+        try:
+            await self.tree.settle()
+        except CcdError as error:
+            self._troubled(f"Commands were not registered. {error}")
+
+    def _troubled(self, sentence: str) -> None:
+        self.trouble = sentence
+        log.warning("%s", sentence)

@@ -1,0 +1,246 @@
+"""Discord as a projection of rows: each message of the outbox is sent or edited, and what it needs is made.
+
+Nothing here decides what is told. A call can be repeated at any point: a message has the nonce of its row, a thread
+has the id of the message it starts from, an edit is an edit; and what somebody deleted by hand is made anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from hashlib import sha256
+from typing import TYPE_CHECKING, Literal, TypeVar
+from uuid import UUID
+
+import discord
+
+from ccdtasks.bot import uploads
+from ccdtasks.bot.cards.card import Card
+from ccdtasks.bot.cards.run import notice, render, thread_name
+from ccdtasks.bot.faults import ARCHIVED, THREAD_EXISTS, TOO_LARGE, UNKNOWN_CHANNEL, discord_errors
+from ccdtasks.bot.messages import editing, made, sending
+from ccdtasks.core.outbox import Delivered
+from ccdtasks.core.runs import RunView
+from ccdtasks.db.enums import MessageType
+from ccdtasks.db.models import DiscordMessage
+from ccdtasks.errors import Invalid, Unavailable
+
+if TYPE_CHECKING:
+    from ccdtasks.bot.client import Bot
+
+WEEK_MIN: Literal[10080] = 10080
+_STATUS = {"completed": "complete", "failed": "failed", "cancelled": "cancelled"}
+T = TypeVar("T")
+
+
+class Projection:
+    """The courier of the delivery loop."""
+
+    def __init__(self, bot: Bot, store: uploads.Store | None) -> None:
+        self._bot = bot
+        self._store = store
+        self._sent: dict[UUID, int] = {}
+        self._threads: dict[UUID, asyncio.Event] = {}
+
+    async def deliver(self, message: DiscordMessage, view: RunView | None) -> Delivered:
+        """Shows a row in Discord as it is now. Raises Unavailable, LimitReached (later) or Invalid (never)."""
+        now = self._bot.core.clock.now()
+        card = render(message, view, now) if view else notice(message)
+        ttl_s = self._bot.config.storage.link_ttl_s
+        card = await uploads.load(card, self._store, ttl_s)
+        try:
+            with discord_errors("post this"):
+                return await self._route(message, view, card)
+        except discord.NotFound as error:
+            raise Unavailable(
+                "discord", "The place of this message is gone in Discord.", "it is tried again"
+            ) from error
+
+    async def _route(self, message: DiscordMessage, view: RunView | None, card: Card) -> Delivered:
+        if view is None:
+            return await self._show(message, card, self._notification_channel())
+        if message.message_type is MessageType.RUN_OPENING:
+            return await self._open(message, view, card)
+        return await self._tell(message, view, card)
+
+    async def thread_of(self, run_id: UUID, timeout_s: float) -> str | None:
+        """The id of a run's thread, waiting a little for it to be made."""
+        made_now = self._threads.setdefault(run_id, asyncio.Event())
+        try:
+            async with asyncio.timeout(timeout_s):
+                while (thread_id := (await self._bot.core.runs.load(run_id)).run.discord_thread_id) is None:
+                    await made_now.wait()
+        except TimeoutError:
+            return None
+        finally:
+            self._threads.pop(run_id, None)
+        return thread_id
+
+    async def _open(self, message: DiscordMessage, view: RunView, card: Card) -> Delivered:
+        """The message in the task's channel, and the thread that starts from it, named once more at the end."""
+        done = await self._in_channel(view, lambda channel_id: self._show(message, card, channel_id))
+        ended = message.payload.get("ended")
+        thread_id, name = view.run.discord_thread_id, thread_name(view, ended)
+        if thread_id is None:
+            thread_id = await self._start_thread(int(done.channel_id), int(done.message_id), name)
+        elif ended:
+            await self._rename(int(thread_id), name)
+        await self._keep(message.lane, thread_id, name, view.run.discord_channel_id or done.channel_id, ended)
+        self._sent.pop(message.id, None)
+        return done
+
+    async def _tell(self, message: DiscordMessage, view: RunView, card: Card) -> Delivered:
+        """A message in the run's thread; a thread that is gone is started anew."""
+        thread_id = view.run.discord_thread_id
+        if thread_id is not None:
+            try:
+                done = await self._show(message, card, int(thread_id))
+            except discord.NotFound as error:
+                if error.code != UNKNOWN_CHANNEL:
+                    raise
+            else:
+                return self._told(message, done, view.run.discord_channel_id or "")
+        channel_id, thread_id = await self._restart_thread(message, view)
+        return self._told(message, await self._show(message, card, int(thread_id)), channel_id)
+
+    def _told(self, message: DiscordMessage, done: Delivered, channel_id: str) -> Delivered:
+        self._sent.pop(message.id, None)
+        return replace(done, channel_id=channel_id, thread_id=done.channel_id)
+
+    async def _show(self, message: DiscordMessage, card: Card, place_id: int) -> Delivered:
+        """Edits the row's message, or sends it when there is none (any more)."""
+        place = self._bot.get_partial_messageable(place_id, guild_id=self._bot.guild_id)
+        known = int(message.message_id) if message.message_id else self._sent.get(message.id)
+        sent_names = {each["name"] for each in message.attachments or ()}
+        if known and (message.channel_id is None or str(place_id) in (message.channel_id, message.thread_id)):
+            try:
+                await self._unarchived(place_id, lambda: self._edit(place, known, card, sent_names))
+            except discord.NotFound as error:
+                if error.code == UNKNOWN_CHANNEL:
+                    raise
+            else:
+                return _delivered(card, known, place_id)
+        nonce = _nonce(message, place_id)
+        done = await self._unarchived(place_id, lambda: self._send(place, card, nonce))
+        self._sent[message.id] = int(done.message_id)
+        return done
+
+    async def _send(self, place: discord.PartialMessageable, card: Card, nonce: str) -> Delivered:
+        try:
+            sent = await place.send(**sending(card), files=made(card.files), nonce=nonce)
+        except discord.HTTPException as error:
+            if error.code not in TOO_LARGE or not card.files:
+                raise
+            card = card.without_artifacts("The files are too large for Discord and kept on the server.")
+            sent = await place.send(**sending(card), nonce=nonce)
+        return _delivered(card, sent.id, place.id)
+
+    async def _edit(self, place: discord.PartialMessageable, message_id: int, card: Card, sent_names: set[str]) -> None:
+        """Files are sent again only when there are new ones; else those that are there stay."""
+        message = place.get_partial_message(message_id)
+        if {file.name for file in card.files} - sent_names:
+            await message.edit(**editing(card), attachments=made(card.files))
+        else:
+            await message.edit(**editing(card))
+
+    async def _in_channel(self, view: RunView, act: Callable[[int], Awaitable[T]]) -> T:
+        """Acts in the task's channel; one that somebody deleted is made anew, once."""
+        channel_id = await self._bot.places.channel_of(view.task)
+        try:
+            return await act(channel_id)
+        except discord.NotFound as error:
+            if error.code != UNKNOWN_CHANNEL:
+                raise
+        return await act(await self._bot.places.remake(view.task))
+
+    async def _start_thread(self, channel_id: int, message_id: int, name: str) -> str:
+        """A thread has the id of the message it starts from, so one that exists already is known."""
+        place = self._bot.get_partial_messageable(channel_id, guild_id=self._bot.guild_id)
+        try:
+            await place.get_partial_message(message_id).create_thread(name=name, auto_archive_duration=WEEK_MIN)
+        except discord.HTTPException as error:
+            if error.code != THREAD_EXISTS:
+                raise
+        return str(message_id)
+
+    async def _restart_thread(self, message: DiscordMessage, view: RunView) -> tuple[str, str]:
+        """A thread in place of one that is gone, below a new opening: the old one had its only thread."""
+        name = thread_name(view, None)
+        nonce = sha256(f"{message.lane}:{view.run.discord_thread_id}".encode()).hexdigest()[:25]
+        opening = DiscordMessage(
+            id=message.lane,
+            lane=message.lane,
+            key="opening",
+            nonce=nonce,
+            message_type=MessageType.RUN_OPENING,
+            payload={},
+        )
+        card = render(opening, view, self._bot.core.clock.now())
+
+        async def begin(channel_id: int) -> tuple[str, str]:
+            done = await self._show(opening, card, channel_id)
+            return done.channel_id, await self._start_thread(channel_id, int(done.message_id), name)
+
+        channel_id, thread_id = await self._in_channel(view, begin)
+        await self._keep(message.lane, thread_id, name, channel_id, None)
+        self._sent.pop(opening.id, None)
+        return channel_id, thread_id
+
+    async def _rename(self, thread_id: int, name: str) -> None:
+        """Once a run: Discord allows two renames in ten minutes."""
+        try:
+            found = await self._bot.fetch_channel(thread_id)
+        except discord.NotFound:
+            return
+        if isinstance(found, discord.Thread) and found.name != name:
+            await found.edit(name=name, archived=False)
+
+    async def _unarchived(self, place_id: int, act: Callable[[], Awaitable[T]]) -> T:
+        """Discord refuses to touch what lies in an archived thread; so it is opened first."""
+        try:
+            return await act()
+        except discord.HTTPException as error:
+            if error.code != ARCHIVED:
+                raise
+        thread = await self._bot.fetch_channel(place_id)
+        if isinstance(thread, discord.Thread):
+            await thread.edit(archived=False, locked=False)
+        return await act()
+
+    async def _keep(self, lane: UUID, thread_id: str, name: str, channel_id: str, ended: str | None) -> None:
+        await self._bot.core.runs.set_thread(lane, channel_id, thread_id, name, _STATUS.get(ended or "", "running"))
+        waiting = self._threads.get(lane)
+        if waiting:
+            waiting.set()
+
+    def _notification_channel(self) -> int:
+        """The channel of `[discord] notification_channel`, an id or a name; else the server's system channel."""
+        guild, wanted = self._bot.server(), self._bot.config.discord.notification_channel
+        if wanted and wanted.isdecimal():
+            return int(wanted)
+        for channel in guild.text_channels:
+            if wanted and channel.name == wanted.lstrip("#"):
+                return channel.id
+        if wanted is None and guild.system_channel:
+            return guild.system_channel.id
+        raise Invalid("notification_channel", f"There is no channel {wanted or 'for notices'} in the server.")
+
+
+def _nonce(message: DiscordMessage, place_id: int) -> str:
+    """The row's own nonce; another one where the message has to be said again in another place or after a deletion."""
+    if message.message_id is None:
+        return message.nonce
+    return sha256(f"{message.nonce}:{message.message_id}:{place_id}".encode()).hexdigest()[:25]
+
+
+def _delivered(card: Card, message_id: int, channel_id: int) -> Delivered:
+    embed = card.embed()
+    return Delivered(
+        message_id=str(message_id),
+        channel_id=str(channel_id),
+        content=card.text(),
+        embeds=[embed] if embed else [],
+        attachments=[{"name": file.name, "size_bytes": len(file.data)} for file in card.files],
+        buttons=[button.record() for button in card.buttons],
+    )

@@ -1,0 +1,105 @@
+"""Buttons that work for ever: each carries ids only, and who presses it is checked again."""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from typing import TYPE_CHECKING, Any, Self, cast
+from uuid import UUID
+
+import discord
+
+from ccdtasks.bot import cards
+from ccdtasks.bot.access import actor_of
+from ccdtasks.bot.handling import handled
+from ccdtasks.bot.messages import reply, turn
+from ccdtasks.core.tasks import TaskFilter
+from ccdtasks.db.models import RunEvent
+
+if TYPE_CHECKING:
+    from ccdtasks.bot.client import Bot
+
+UUID_PATTERN = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+LOG_LINES = 20_000
+THREAD_WAIT_S = 4
+"""How long a reply waits for the thread that it wants to link; most are made within a second."""
+
+
+class _Button(discord.ui.DynamicItem[discord.ui.Button[discord.ui.View]], template=r"none"):
+    """A button known by its custom id alone."""
+
+    def __init__(self, match: re.Match[str]) -> None:
+        super().__init__(discord.ui.Button(label="…", custom_id=match.string))
+        self.match = match
+
+    @classmethod
+    async def from_custom_id(
+        cls, _interaction: discord.Interaction[Any], _item: discord.ui.Item[Any], match: re.Match[str], /
+    ) -> Self:
+        return cls(match)
+
+    async def callback(self, interaction: discord.Interaction[Any]) -> None:
+        bot_interaction = cast("discord.Interaction[Bot]", interaction)
+        await handled(bot_interaction, "button", self.match.string, {}, lambda: self.press(bot_interaction))
+
+    async def press(self, interaction: discord.Interaction[Bot]) -> None:
+        """What the button does, for somebody who may use the bot."""
+        raise LookupError(self.match.string)
+
+
+class RunAgain(_Button, template=rf"run:again:(?P<run_id>{UUID_PATTERN})"):
+    """Starts the task of a run again with the same values."""
+
+    async def press(self, interaction: discord.Interaction[Bot]) -> None:
+        await interaction.response.defer(ephemeral=True, thinking=True)
+        bot = interaction.client
+        begun = await bot.core.runs.again(actor_of(interaction), UUID(self.match["run_id"]))
+        task = await bot.core.tasks.load(begun.run.task_id)
+        thread_id = await bot.projection.thread_of(begun.run.id, THREAD_WAIT_S)
+        await reply(interaction, cards.task.started(begun, task, thread_id))
+
+
+class StopRun(_Button, template=rf"run:stop:(?P<run_id>{UUID_PATTERN})"):
+    """Ends a run in good order."""
+
+    async def press(self, interaction: discord.Interaction[Bot]) -> None:
+        await interaction.response.defer(ephemeral=True, thinking=True)
+        core = interaction.client.core
+        run = await core.runs.stop(actor_of(interaction), self.match["run_id"])
+        task = await core.tasks.load(run.task_id)
+        await reply(interaction, cards.task.stopping(run, task.task_name))
+
+
+class RunLog(_Button, template=rf"run:log:(?P<run_id>{UUID_PATTERN})"):
+    """Shows a run's log to whoever pressed."""
+
+    async def press(self, interaction: discord.Interaction[Bot]) -> None:
+        await interaction.response.defer(ephemeral=True, thinking=True)
+        await reply(interaction, await log_of(interaction, self.match["run_id"]))
+
+
+class ListPage(_Button, template=rf"list:(?P<filter>[a-z]+):(?P<after>start|{UUID_PATTERN})"):
+    """Turns the list of tasks to another page."""
+
+    async def press(self, interaction: discord.Interaction[Bot]) -> None:
+        core, after = interaction.client.core, self.match["after"]
+        is_first = after == "start"
+        name = None if is_first else (await core.tasks.load(UUID(after))).task_name
+        wanted = cast("TaskFilter", self.match["filter"])
+        found = await core.tasks.page(actor_of(interaction), wanted, name, cards.task.PAGE)
+        await turn(interaction, cards.task.page(wanted, found, is_first=is_first))
+
+
+BUTTONS: tuple[type[_Button], ...] = (RunAgain, StopRun, RunLog, ListPage)
+
+
+async def log_of(interaction: discord.Interaction[Bot], run: str) -> cards.card.Card:
+    """The card with the log of a run that the caller may see."""
+    core, actor = interaction.client.core, actor_of(interaction)
+    found = await core.runs.find(actor, run)
+    events: deque[RunEvent] = deque(maxlen=LOG_LINES)
+    after = None
+    while rows := await core.runs.events(actor, found.id, after, 1000):
+        events.extend(rows)
+        after = rows[-1].at
+    return cards.log.log(await core.runs.load(found.id), list(events), is_cut=len(events) == LOG_LINES)
