@@ -41,7 +41,7 @@ def content_hash(recipe: Path) -> str:
     digest = hashlib.sha256()
     for path in sorted(recipe.rglob("*")):
         relative = path.relative_to(recipe)
-        if path.is_file() and "__pycache__" not in relative.parts:
+        if path.is_file() and not any(part.endswith(("__pycache__", "_cache")) for part in relative.parts):
             digest.update(f"{relative}\0{path.stat().st_size}\0".encode())
             digest.update(path.read_bytes())
     return digest.hexdigest()[:32]
