@@ -179,6 +179,15 @@ class Endings:
                 session, run, "result", MessageType.TASK_ERROR, {**payload, "ping": task.notify_on_error}
             )
         await self._outbox.touch(session, run.id, "card")
+        if retry is None:
+            await self._conclude(session, run)
+
+    async def _conclude(self, session: AsyncSession, run: TaskRun) -> None:
+        """Tells in the first run's opening message how it all ended; its thread is named by it."""
+        first = await session.get_one(TaskRun, run.retry_of) if run.retry_of else run
+        said = (run.result_summary or "") if run.status is RunStatus.COMPLETED else (run.error_message or "")
+        payload = {"ended": run.status.value, "answer": clean_line(said, 300)}
+        await self._outbox.put(session, first, "opening", MessageType.RUN_OPENING, payload)
 
 
 def _judged(run: TaskRun, outcome: Outcome) -> Outcome:
