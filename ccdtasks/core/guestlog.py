@@ -129,7 +129,8 @@ def _result(run: TaskRun, data: dict[str, Any]) -> bool:
         return _show(run, result_refused=error.message)
     run.result_data = result.as_json()
     run.result_summary = clean_text(result.summary, 4000)
-    return _show(run, result_refused=None)
+    run.live = {key: value for key, value in (run.live or {}).items() if key != "result_refused"}
+    return False
 
 
 _CHANGES: dict[str, Callable[[TaskRun, dict[str, Any]], bool]] = {

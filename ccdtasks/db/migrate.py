@@ -35,7 +35,7 @@ async def bring_up_to_date(url: str, backups: Path, now: datetime, *, holds_lock
     _require_folder(url)
     engine = create_async_engine(url, poolclass=NullPool, hide_parameters=True)
     try:
-        if await _revision(engine) == REVISIONS[-1]:
+        if not _is_unmade(url) and await _revision(engine) == REVISIONS[-1]:
             return None
         async with AsyncExitStack() as stack:
             if not holds_lock:
@@ -51,18 +51,13 @@ async def bring_up_to_date(url: str, backups: Path, now: datetime, *, holds_lock
 
 
 async def _migrate(engine: AsyncEngine, url: str, backups: Path, now: datetime) -> Path | None:
+    _refuse_empty_file(url, backups)
     revision = await _revision(engine)  # once more: another process may have done it while we waited for the lock
     if revision == REVISIONS[-1]:
         return None
     snapshot = None
     if revision is not None:
         snapshot = await _snapshot(engine, backups, f"{revision}-{now:%Y%m%d-%H%M%S}")
-    elif _is_empty_file(url):
-        raise Unavailable(
-            "database",
-            f"The database {make_url(url).database} is an empty file.",
-            f"restore a snapshot from {backups}, or delete the file to start anew",
-        )
     async with engine.connect() as connection:
         if engine.dialect.name == "sqlite":
             await _begin_immediate(connection)
@@ -132,27 +127,30 @@ async def _snapshot(engine: AsyncEngine, backups: Path, label: str) -> Path | No
     """A whole copy of a SQLite database; the newest five stay. Postgres has its own means (docs/core.md)."""
     if engine.dialect.name != "sqlite":
         return None
-    backups.mkdir(mode=0o700, parents=True, exist_ok=True)
     target = backups / f"ccdtasks-{label}.db"
-    target.unlink(missing_ok=True)
     async with engine.connect() as connection:
         await connection.run_sync(lambda sync: _vacuum_into(sync, target))
-    os.chmod(target, 0o600)
-    for old in sorted(backups.glob("ccdtasks-*.db"), key=lambda path: path.stat().st_mtime)[:-_KEPT]:
-        old.unlink(missing_ok=True)
+    _tidy(backups)
     return target
 
 
+def _tidy(backups: Path) -> None:
+    for old in sorted(backups.glob("ccdtasks-*.db"), key=lambda path: path.stat().st_mtime)[:-_KEPT]:
+        old.unlink(missing_ok=True)
+
+
 def _vacuum_into(connection: Connection, target: Path) -> None:
+    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    target.unlink(missing_ok=True)
     connection.connection.dbapi_connection.isolation_level = None  # type: ignore[union-attr]
     connection.exec_driver_sql("VACUUM INTO ?", (str(target),))
+    target.chmod(0o600)
 
 
 def _require_folder(url: str) -> None:
-    parsed = make_url(url)
-    if parsed.get_backend_name() != "sqlite" or not parsed.database:
+    file = _file(url)
+    if file is None:
         return
-    file = Path(parsed.database)
     try:
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
@@ -166,9 +164,20 @@ def _not_writable(path: Path, why: str) -> CcdError:
     return Unavailable("database", f"{path} cannot be written: {why}.", "check `[paths] data_dir` and who owns it")
 
 
-def _is_empty_file(url: str) -> bool:
+def _file(url: str) -> Path | None:
     parsed = make_url(url)
-    if parsed.get_backend_name() != "sqlite" or not parsed.database:
-        return False
-    file = Path(parsed.database)
-    return file.exists() and file.stat().st_size == 0
+    return Path(parsed.database) if parsed.get_backend_name() == "sqlite" and parsed.database else None
+
+
+def _is_unmade(url: str) -> bool:
+    """Whether there is no SQLite file yet; looking into it would make one."""
+    file = _file(url)
+    return file is not None and (not file.exists() or file.stat().st_size == 0)
+
+
+def _refuse_empty_file(url: str, backups: Path) -> None:
+    """An empty file is what a full disk or a broken restore leaves; a new database over it would hide the loss."""
+    file = _file(url)
+    if file is not None and file.exists() and file.stat().st_size == 0:
+        hint = f"restore a snapshot from {backups}, or delete the file to start anew"
+        raise Unavailable("database", f"The database {file} is an empty file.", hint)
