@@ -1,8 +1,9 @@
 """The system calls a session may make: the host's own default profile, made to fit Chromium and then tightened.
 
-Podman's default refuses `chroot` to a container without capabilities, and with it Chromium's own sandbox, which needs it inside its
-user namespace. So `chroot` is allowed, and in return much goes that a browser and a shell never need. Measured: with every
-capability dropped and this profile Chromium's renderers sit in a user, pid and network namespace of their own, rootless too.
+Podman's default refuses `chroot` to a container without capabilities, and with it Chromium's own sandbox, which needs
+it inside its user namespace. So `chroot` is allowed, and in return much goes that a browser and a shell never need.
+Measured: with every capability dropped and this profile Chromium's renderers sit in a user, pid and network namespace
+of their own, rootless too.
 """
 
 from __future__ import annotations
@@ -18,22 +19,23 @@ HOST_PROFILE = Path("/usr/share/containers/seccomp.json")
 
 _ALLOWED = ("chroot",)
 
-# Gone, whatever the host's profile says of them: mounting, looking into other processes, entering other namespaces, and the
-# parts of the kernel with the longest record of escapes.
+# Gone, whatever the host's profile says of them: mounting, looking into other processes, entering other namespaces, and
+# the parts of the kernel with the longest record of escapes.
 _REFUSED = frozenset(
-    """
-    mount umount umount2 mount_setattr move_mount open_tree fsopen fsconfig fsmount fspick pivot_root
-    ptrace process_vm_readv process_vm_writev process_madvise kcmp pidfd_getfd
-    keyctl add_key request_key
-    setns
-    io_uring_setup io_uring_enter io_uring_register
-    bpf perf_event_open userfaultfd
-    fanotify_init open_by_handle_at name_to_handle_at lookup_dcookie quotactl quotactl_fd
-    kexec_load kexec_file_load init_module finit_module delete_module
-    swapon swapoff reboot acct settimeofday clock_settime clock_adjtime adjtimex
-    personality vhangup syslog modify_ldt
-    """.split()
-)
+    (
+        "mount", "umount", "umount2", "mount_setattr", "move_mount", "open_tree",
+        "fsopen", "fsconfig", "fsmount", "fspick", "pivot_root",
+        "ptrace", "process_vm_readv", "process_vm_writev", "process_madvise", "kcmp", "pidfd_getfd",
+        "keyctl", "add_key", "request_key",
+        "setns",
+        "io_uring_setup", "io_uring_enter", "io_uring_register",
+        "bpf", "perf_event_open", "userfaultfd",
+        "fanotify_init", "open_by_handle_at", "name_to_handle_at", "lookup_dcookie", "quotactl", "quotactl_fd",
+        "kexec_load", "kexec_file_load", "init_module", "finit_module", "delete_module",
+        "swapon", "swapoff", "reboot", "acct", "settimeofday", "clock_settime", "clock_adjtime", "adjtimex",
+        "personality", "vhangup", "syslog", "modify_ldt",
+    )
+)  # fmt: skip
 _EPERM = 1
 
 

@@ -1,4 +1,7 @@
-"""`python3 -I -m session`: run the session that the run folder describes. Exit code 0 completed, 1 failed, 3 stopped."""
+"""`python3 -I -m session`: run the session that the run folder describes.
+
+Exit code 0 completed, 1 failed, 3 stopped.
+"""
 
 from __future__ import annotations
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import os
 from asyncio.subprocess import PIPE, Process
 from collections.abc import Mapping
 from typing import Any
@@ -14,7 +13,7 @@ from session import prompt
 from session.browser import PLAYWRIGHT_PORT, PROXY_PORT
 from session.job import Job
 from session.places import Places
-from session.processes import CappedLog, stop_group
+from session.processes import CappedLog, started, stop_group
 
 _LINE_LIMIT = 64 * 1024 * 1024  # a line holds whole screenshots
 _LOGGED_LINE = 16_384
@@ -24,7 +23,9 @@ _MCP_NAME = "ccdtasks"
 class Agent:
     """One process of the CLI at a time."""
 
-    def __init__(self, job: Job, places: Places, env: Mapping[str, str], stream_log: CappedLog, errors: CappedLog) -> None:
+    def __init__(
+        self, job: Job, places: Places, env: Mapping[str, str], stream_log: CappedLog, errors: CappedLog
+    ) -> None:
         self._job = job
         self._places = places
         self._env = env
@@ -44,8 +45,7 @@ class Agent:
             env={**self._env, **environment(self._job, self._places)},
             cwd=self._places.work, stdin=PIPE, stdout=PIPE, stderr=PIPE, limit=_LINE_LIMIT, start_new_session=True,
         )  # fmt: skip
-        assert self._process.stderr is not None
-        self._chatter = asyncio.create_task(self._errors.follow(self._process.stderr))
+        self._chatter = asyncio.create_task(self._errors.follow(started(self._process.stderr)))
 
     def say(self, text: str) -> None:
         """Give the agent a message; while it works, it reads it after its present tool call."""
@@ -62,14 +62,14 @@ class Agent:
 
     async def next_message(self) -> dict[str, Any] | None:
         """What the CLI says next; None when it has ended."""
-        assert self._process is not None and self._process.stdout is not None
+        process = started(self._process)
         while True:
             try:
-                line = await self._process.stdout.readline()
+                line = await started(process.stdout).readline()
             except ValueError:
                 continue  # longer than any message; readline dropped it
             if not line:
-                self.exit_code = await self._process.wait()
+                self.exit_code = await process.wait()
                 return None
             self._stream_log.write(line if len(line) <= _LOGGED_LINE else line[:_LOGGED_LINE] + b" [cut]\n")
             message = _parse(line)
@@ -174,7 +174,6 @@ def base_environment(job: Job, places: Places) -> dict[str, str]:
     return {
         "PATH": "/usr/local/bin:/usr/bin:/bin",
         "HOME": str(places.home),
-        "TMPDIR": os.environ.get("TMPDIR", "/tmp"),
         "LANG": "C.UTF-8",
         "LANGUAGE": job.locale.replace("-", "_"),
         "TZ": job.timezone,

@@ -7,12 +7,11 @@ import base64
 import contextlib
 import os
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
 from session.devtools import DevTools, DevToolsError, EventHandler
 from session.job import Job
 from session.places import Places
-from session.processes import CappedLog, Child
+from session.processes import CappedLog, Child, started
 
 DEBUG_PORT = 9222  # Chromium itself; reached through PLAYWRIGHT_PORT, which waits until Chromium answers
 PLAYWRIGHT_PORT = 9223
@@ -23,7 +22,8 @@ _ON_3_AND_4 = 'exec "$@" 3<&{0} 4>&{1} {0}<&- {1}>&-'
 
 
 _DISABLED_FEATURES = (
-    "Translate", "MediaRouter", "DialMediaRouteProvider", "OptimizationHints", "CertificateTransparencyComponentUpdater",
+    "Translate", "MediaRouter", "DialMediaRouteProvider", "OptimizationHints",
+    "CertificateTransparencyComponentUpdater",
     # Parts of Chromium's own window that are pages: Playwright would take the first of them for the tab to work in, and
     # navigate a popup that nobody sees.
     "WebUIOmniboxPopup", "WebUIOmniboxAimPopup", "WebUIOmniboxFullPopup", "PreloadTopChromeWebUI",
@@ -37,7 +37,9 @@ class BrowserError(Exception):
 class Browser:
     """One Chromium at a time on one profile. `devtools` changes when it was restarted."""
 
-    def __init__(self, job: Job, places: Places, env: Mapping[str, str], log: CappedLog, on_event: EventHandler) -> None:
+    def __init__(
+        self, job: Job, places: Places, env: Mapping[str, str], log: CappedLog, on_event: EventHandler
+    ) -> None:
         self._job = job
         self._places = places
         self._env = env
@@ -52,7 +54,8 @@ class Browser:
         self.devtools = DevTools(self._on_event)
         commands_in, commands_out = os.pipe()
         events_in, events_out = os.pipe()
-        argv = ["bash", "-c", _ON_3_AND_4.format(commands_in, events_out), "chromium", *command(self._job, self._places)]
+        onto_3_and_4 = _ON_3_AND_4.format(commands_in, events_out)
+        argv = ["bash", "-c", onto_3_and_4, "chromium", *command(self._job, self._places)]
         env = {**self._env, "DISPLAY": display}
         try:
             self._process = await Child.start(
@@ -76,8 +79,7 @@ class Browser:
     async def keep_alive(self, display: str, warn: Callable[[str, str], None], after_start: Callable[[], None]) -> str:
         """Restart Chromium when it dies the first time; return, with the reason in plain words, when it is lost."""
         for last_chance in (False, True):
-            assert self._process is not None
-            code = await self._process.wait()
+            code = await started(self._process).wait()
             self._up.clear()
             if last_chance:
                 break
@@ -121,9 +123,7 @@ def command(job: Job, places: Places) -> list[str]:
     return [*argv, job.start_url or "about:blank"]
 
 
-async def page_screenshot(devtools: DevTools, session: str, path: Path) -> None:
-    """Write what the page in the tab `session` shows as PNG. Raises DevToolsError, also while a dialog blocks the page."""
-    import base64
-
+async def page_screenshot(devtools: DevTools, session: str) -> bytes:
+    """What the tab `session` shows, as PNG. Raises DevToolsError, also while a dialog blocks the page."""
     shot = await devtools.call("Page.captureScreenshot", {"format": "png"}, session, timeout_s=4)
-    path.write_bytes(base64.b64decode(shot["data"]))
+    return base64.b64decode(shot["data"])

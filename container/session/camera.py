@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
+from pathlib import Path
 
 from session.browser import Browser, page_screenshot
 from session.desktop import Desktop
@@ -43,8 +44,12 @@ class Camera:
         try:
             if page is None:
                 raise DevToolsError("no page")
-            await page_screenshot(self._browser.devtools, page.session, path)
-            taken = True
+            picture = await page_screenshot(self._browser.devtools, page.session)
+            taken = _write(path, picture)
         except (DevToolsError, OSError):
             taken = await self._desktop.screenshot(path)
         return Scene(f"out/{name}" if taken else None, url, title)
+
+
+def _write(path: Path, picture: bytes) -> bool:
+    return path.write_bytes(picture) > 0

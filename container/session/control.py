@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ async def serve(verbs: dict[str, Verb], socket: Path) -> asyncio.Server:
 
     server = await asyncio.start_unix_server(serve_one, str(socket))
     # Rootless, the host's service is another user here; the folder around the run folder is private.
-    socket.chmod(0o666)
+    os.chmod(socket, 0o666)  # noqa: S103
     return server
 
 

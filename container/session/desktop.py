@@ -10,7 +10,7 @@ from pathlib import Path
 
 from session.job import Display
 from session.places import Places
-from session.processes import CappedLog, Child
+from session.processes import CappedLog, Child, started
 
 
 class DesktopError(Exception):
@@ -56,8 +56,7 @@ class Desktop:
 
     async def died(self) -> str:
         """Wait until the X server ends by itself; say so in plain words."""
-        assert self._server is not None
-        return f"the desktop (Xvnc) ended unexpectedly, exit code {await self._server.wait()}"
+        return f"the desktop (Xvnc) ended unexpectedly, exit code {await started(self._server).wait()}"
 
     async def screenshot(self, path: Path) -> bool:
         """Write the whole display as PNG: what a person sees on VNC, dialogs included."""

@@ -1,8 +1,8 @@
 """A Model Context Protocol server for the agent: tools over one JSON message a line.
 
-It listens on a unix socket in this process and the CLI reaches it through `socat`: no second Python to start, and a tool can
-wait hours for a person without a thread or a poll. Only what the CLI uses is spoken: initialize, ping, tools/list, tools/call
-and the notice that a call was cancelled.
+It listens on a unix socket in this process and the CLI reaches it through `socat`: no second Python to start, and a
+tool can wait hours for a person without a thread or a poll. Only what the CLI uses is spoken: initialize, ping,
+tools/list, tools/call and the notice that a call was cancelled.
 """
 
 from __future__ import annotations

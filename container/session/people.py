@@ -9,10 +9,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Literal
 
+from session.camera import Scene
 from session.events import EventLog
 from session.pagewatch import Reason
 
 Outcome = Literal["answered", "done", "skipped", "left", "timeout", "cancelled"]
+# Returns when the obstacle is seen to be gone.
+Passed = Callable[[], Awaitable[None]]
 OUTCOMES_OF_A_PERSON: tuple[Outcome, ...] = ("answered", "done", "skipped")
 
 
@@ -74,13 +77,16 @@ class WaitingRoom:
         self._log.emit("question", request_id=request_id, question=question, choices=choices)
         return await self._wait(request_id, None)
 
-    async def call(
-        self, reason: Reason, detail: str, url: str | None, screenshot: str | None, passed: Callable[[], Awaitable[None]]
-    ) -> Answer:
+    async def call(self, reason: Reason, detail: str, scene: Scene, passed: Passed) -> Answer:
         """Call a person to the desktop and wait until they are done, or until `passed` sees it."""
         request_id = f"h{next(self._numbers)}"
         self._log.emit(
-            "human_needed", request_id=request_id, reason=reason, detail=detail, url=url, screenshot=screenshot
+            "human_needed",
+            request_id=request_id,
+            reason=reason,
+            detail=detail,
+            url=scene.url,
+            screenshot=scene.screenshot,
         )
         return await self._wait(request_id, None if reason == "unclear" else passed)
 
@@ -93,7 +99,7 @@ class WaitingRoom:
         future.set_result(answer)
         return True
 
-    async def _wait(self, request_id: str, passed: Callable[[], Awaitable[None]] | None) -> Answer:
+    async def _wait(self, request_id: str, passed: Passed | None) -> Answer:
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._waiting[request_id] = future
         watch = asyncio.ensure_future(passed()) if passed is not None else None

@@ -12,7 +12,7 @@ class Places:
 
     run: Path = Path("/run/ccdtasks")
     home: Path = Path("/home/agent")
-    scratch: Path = Path("/tmp/session")
+    scratch: Path = Path("/home/agent/.session")
     image: Path = Path("/opt/ccdtasks")
 
     @property

@@ -9,6 +9,16 @@ import signal
 from asyncio.subprocess import DEVNULL, PIPE, STDOUT, Process
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
+
+_T = TypeVar("_T")
+
+
+def started(part: _T | None) -> _T:
+    """A part that `start` makes. Raises RuntimeError when it was not called."""
+    if part is None:
+        raise RuntimeError("used before it was started")
+    return part
 
 
 class CappedLog:
@@ -55,10 +65,10 @@ class Child:
     ) -> Child:
         """Raises OSError when there is no such program."""
         process = await asyncio.create_subprocess_exec(
-            *argv, env=env, cwd=cwd, stdin=DEVNULL, stdout=PIPE, stderr=STDOUT, pass_fds=pass_fds, start_new_session=True
-        )
-        assert process.stdout is not None
-        return cls(process, asyncio.create_task(log.follow(process.stdout)))
+            *argv, env=env, cwd=cwd, pass_fds=pass_fds,
+            stdin=DEVNULL, stdout=PIPE, stderr=STDOUT, start_new_session=True,
+        )  # fmt: skip
+        return cls(process, asyncio.create_task(log.follow(started(process.stdout))))
 
     async def wait(self) -> int:
         """Its exit code, once it has ended; negative for a signal."""

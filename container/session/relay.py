@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import cast
 
 # Opens the far side with the given protocol; raises OSError when it cannot be reached.
 Dial = Callable[[Callable[[], "_Side"]], Awaitable[tuple[asyncio.BaseTransport, "_Side"]]]
@@ -18,10 +19,9 @@ class _Side(asyncio.Protocol):
         self.peer: _Side | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        self.transport = cast(asyncio.Transport, transport)
         if self.peer is None:
-            transport.pause_reading()
+            self.transport.pause_reading()
 
     def join(self, peer: _Side) -> None:
         self.peer = peer
@@ -60,14 +60,13 @@ class _Entrance(_Side):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        self._dialling = asyncio.create_task(self._connect())
+        self._dialling = asyncio.create_task(self._connect(cast(asyncio.Transport, transport)))
 
-    async def _connect(self) -> None:
-        assert self.transport is not None
+    async def _connect(self, near: asyncio.Transport) -> None:
         try:
             _, far = await self._dial(_Side)
         except OSError:
-            self.transport.abort()
+            near.abort()
             return
         far.join(self)
         self.join(far)

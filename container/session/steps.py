@@ -31,7 +31,12 @@ _TITLES = {
     "ask_user": "Waiting for an answer",
     "request_human": "Waiting for a person",
 }
-_ON_ELEMENT = {"browser_click": "Clicking", "browser_hover": "Pointing at", "browser_type": "Typing into", "browser_select_option": "Choosing in"}
+_ON_ELEMENT = {
+    "browser_click": "Clicking",
+    "browser_hover": "Pointing at",
+    "browser_type": "Typing into",
+    "browser_select_option": "Choosing in",
+}
 _ON_FILE = {"Read": "Reading", "Write": "Writing", "Edit": "Editing"}
 
 
@@ -73,9 +78,8 @@ class Steps:
         number, tool, name, at = begun
         step = Step(number, tool, name, round((self._monotonic() - at) * 1000), error is None)
         self.finished.append(step)
-        self._log.emit(
-            "step_finished", step=number, ok=step.ok, duration_ms=step.duration_ms, error=error[:2_000] if error else None
-        )
+        words = error[:2_000] if error else None
+        self._log.emit("step_finished", step=number, ok=step.ok, duration_ms=step.duration_ms, error=words)
 
     def end_all(self, error: str) -> None:
         """The agent is gone: what it had begun will not be finished."""

@@ -1,4 +1,4 @@
-"""Reads the CLI's stream-json output and tells it as events. What the fields mean was measured; unknown types are ignored."""
+"""Reads the CLI's stream-json output and tells it as events. Unknown types are ignored: updates bring new ones."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ class Session:
         self._room = WaitingRoom(log, self._clock, job.human_timeout_s)
         self._files = OutFolder(places.out, places.work, job.limits.out_bytes)
         watch = PageWatch(lambda: self._browser.devtools, self._tabs.current)
-        self._toolbox = Toolbox(log, self._room, self._files, self._camera.shoot, watch.passed, places.out)
+        self._toolbox = Toolbox(log, self._room, self._files, shoot=self._camera.shoot, passed=watch.passed)
         self._steps = Steps(log, time.monotonic)
         self._agent = Agent(job, places, env, self._logs["agent"], self._logs["agent-errors"])
         stream = Stream(log, self._steps)
@@ -202,7 +202,7 @@ class Session:
     def _rescue(self) -> None:
         for name in self._files.rescue():
             size = (self._places.out / name).stat().st_size
-            self._log.emit("file_saved", path=name, caption="not handed in, kept when the session ended", size_bytes=size)
+            self._log.emit("file_saved", path=name, caption="kept when the session ended", size_bytes=size)
 
     def _tell_agent_finished(self, ending: Ending) -> None:
         turn = self._conversation.last_turn

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from session.devtools import DevTools, DevToolsError
+from session.processes import started
 from session.traffic import PageLoad, Traffic
 
 _AUTO_ATTACH = {"autoAttach": True, "waitForDebuggerOnStart": True, "flatten": True}
@@ -53,11 +54,11 @@ class Tabs:
         elif method == "Target.detachedFromTarget":
             self._detached(params["sessionId"])
         elif method == "Inspector.targetCrashed":
-            self._warn("tab_crashed", "a page crashed (often for lack of memory); its tab shows nothing until it is loaded again")
+            self._warn("tab_crashed", "a page crashed, often for lack of memory; its tab is empty until it is reloaded")
         elif session:
             if method == "Page.frameNavigated" and "parentId" not in params["frame"]:
                 self._used(session)
-            load = self.traffic.take(method, params, self._targets.get(session, ""))
+            load = self.traffic.take(method, params, self._targets[session] if session in self._pages else "")
             if load is not None:
                 title = asyncio.create_task(self._tell(load, session))
                 self._titles.add(title)
@@ -77,16 +78,16 @@ class Tabs:
         return Page(session, target_id, info["url"], info["title"])
 
     def _attached(self, session: str, info: dict[str, Any]) -> None:
-        assert self._devtools is not None
+        devtools = started(self._devtools)
         self._targets[session] = info["targetId"]
         if info["type"] == "page":
             self._pages.append(session)
         if info["type"] in ("page", "iframe"):
-            self._devtools.send("Page.enable", session=session)
-        self._devtools.send("Network.enable", {"maxPostDataSize": 65_536}, session)
-        self._devtools.send("Target.setAutoAttach", _AUTO_ATTACH, session)
+            devtools.send("Page.enable", session=session)
+        devtools.send("Network.enable", {"maxPostDataSize": 65_536}, session)
+        devtools.send("Target.setAutoAttach", _AUTO_ATTACH, session)
         # Everything new waits for this line, so that no request goes uncounted.
-        self._devtools.send("Runtime.runIfWaitingForDebugger", session=session)
+        devtools.send("Runtime.runIfWaitingForDebugger", session=session)
 
     def _detached(self, session: str) -> None:
         self.traffic.forget(self._targets.pop(session, ""))
@@ -99,12 +100,13 @@ class Tabs:
             self._pages.append(session)
 
     async def _tell(self, load: PageLoad, session: str) -> None:
-        assert self._devtools is not None
         title = ""
         target_id = self._targets.get(session)
         if target_id is not None:
             try:
-                answer = await self._devtools.call("Target.getTargetInfo", {"targetId": target_id}, timeout_s=2)
+                answer = await started(self._devtools).call(
+                    "Target.getTargetInfo", {"targetId": target_id}, timeout_s=2
+                )
                 title = answer["targetInfo"]["title"]
             except DevToolsError:
                 pass  # closed meanwhile: the page was loaded all the same

@@ -16,7 +16,6 @@ from session.pagewatch import Reason
 from session.people import Answer, WaitingRoom
 
 Shoot = Callable[[], Awaitable[Scene]]
-Passed = Callable[[Reason], Awaitable[None]]
 
 _HELPED = {
     "done": "The person says it is done.",
@@ -30,13 +29,20 @@ _HELPED = {
 class Toolbox:
     """Serves the tools; `result` is what was handed in last."""
 
-    def __init__(self, log: EventLog, room: WaitingRoom, files: OutFolder, shoot: Shoot, passed: Passed, out: Path) -> None:
+    def __init__(
+        self,
+        log: EventLog,
+        room: WaitingRoom,
+        files: OutFolder,
+        *,
+        shoot: Shoot,
+        passed: Callable[[Reason], Awaitable[None]],
+    ) -> None:
         self._log = log
         self._room = room
         self._files = files
         self._shoot = shoot
         self._passed = passed
-        self._result_file = out / "result.json"
         self.result: dict[str, Any] | None = None
 
     def definitions(self) -> list[dict[str, Any]]:
@@ -71,7 +77,7 @@ class Toolbox:
         if reason not in get_args(Reason):
             raise ToolError(f"reason must be one of {', '.join(get_args(Reason))}")
         scene = await self._shoot()
-        answer = await self._room.call(reason, detail, scene.url, scene.screenshot, lambda: self._passed(reason))
+        answer = await self._room.call(reason, detail, scene, lambda: self._passed(reason))
         return _told(answer) + " Look at the page again before you go on: it may have changed."
 
     def _save_file(self, path: Any, caption: Any) -> str:
@@ -88,7 +94,7 @@ class Toolbox:
         except results.ResultError as error:
             raise ToolError(str(error)) from error
         # The event may be cut to the length of a line; the file is whole.
-        self._result_file.write_text(json.dumps(self.result, ensure_ascii=False, indent=1), "utf-8", "replace")
+        self._files.write("result.json", json.dumps(self.result, ensure_ascii=False, indent=1))
         self._log.emit("result", **self.result)
         return "The result was taken. End now with one short sentence; do nothing more."
 

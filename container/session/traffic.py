@@ -57,20 +57,20 @@ class Traffic:
         self._requests: dict[str, _Request] = {}
         self._navigations: dict[str, _Navigation] = {}
 
-    def take(self, method: str, params: dict[str, Any], target_id: str) -> PageLoad | None:
-        """Count one event of the tab, frame or worker `target_id`; a page load is handed back."""
+    def take(self, method: str, params: dict[str, Any], tab_id: str) -> PageLoad | None:
+        """Count one event; a page load is handed back. `tab_id` is empty for frames and workers: they load no pages."""
         if method == "Page.loadEventFired":
-            return self._loaded(params, target_id)
+            return self._loaded(params, tab_id)
         handler = _HANDLERS.get(method)
         if handler is not None:
-            handler(self, params, target_id)
+            handler(self, params, tab_id)
         return None
 
-    def forget(self, target_id: str) -> None:
+    def forget(self, tab_id: str) -> None:
         """A tab was closed."""
-        self._navigations.pop(target_id, None)
+        self._navigations.pop(tab_id, None)
 
-    def _sent(self, params: dict[str, Any], target_id: str) -> None:
+    def _sent(self, params: dict[str, Any], tab_id: str) -> None:
         request = params["request"]
         if not request["url"].startswith(("http://", "https://")):
             return
@@ -84,35 +84,35 @@ class Traffic:
         if redirect:
             self.totals.bytes_received += int(redirect.get("encodedDataLength", 0))
         self._requests[request_id] = _Request()
-        if params.get("type") == "Document" and params.get("frameId") == target_id:
-            self._navigate(request["url"], params, target_id)
+        if params.get("type") == "Document" and params.get("frameId") == tab_id:
+            self._navigate(request["url"], params, tab_id)
 
-    def _navigate(self, url: str, params: dict[str, Any], target_id: str) -> None:
-        earlier = self._navigations.get(target_id)
+    def _navigate(self, url: str, params: dict[str, Any], tab_id: str) -> None:
+        earlier = self._navigations.get(tab_id)
         redirected = earlier is not None and earlier.request_id == params["requestId"]
         started = earlier.started if earlier is not None and redirected else params["timestamp"]
-        self._navigations[target_id] = _Navigation(url, started, params["requestId"])
+        self._navigations[tab_id] = _Navigation(url, started, params["requestId"])
 
-    def _responded(self, params: dict[str, Any], target_id: str) -> None:
+    def _responded(self, params: dict[str, Any], tab_id: str) -> None:
         status = int(params["response"].get("status", 0))
         request = self._requests.get(params["requestId"])
         if request is not None and status >= 400 and not request.failed:
             request.failed = True
             self.totals.failed_requests += 1
-        navigation = self._navigations.get(target_id)
+        navigation = self._navigations.get(tab_id)
         if navigation is not None and navigation.request_id == params["requestId"]:
             navigation.status = status
 
-    def _received(self, params: dict[str, Any], _target_id: str) -> None:
+    def _received(self, params: dict[str, Any], _tab_id: str) -> None:
         request = self._requests.get(params["requestId"])
         if request is not None:
             request.received += int(params.get("encodedDataLength", 0))
 
-    def _finished(self, params: dict[str, Any], _target_id: str) -> None:
+    def _finished(self, params: dict[str, Any], _tab_id: str) -> None:
         if self._requests.pop(params["requestId"], None) is not None:
             self.totals.bytes_received += int(params.get("encodedDataLength", 0))
 
-    def _failed(self, params: dict[str, Any], _target_id: str) -> None:
+    def _failed(self, params: dict[str, Any], _tab_id: str) -> None:
         request = self._requests.pop(params["requestId"], None)
         if request is None:
             return
@@ -120,14 +120,14 @@ class Traffic:
         if not params.get("canceled") and not request.failed:
             self.totals.failed_requests += 1
 
-    def _frame_received(self, params: dict[str, Any], _target_id: str) -> None:
+    def _frame_received(self, params: dict[str, Any], _tab_id: str) -> None:
         self.totals.bytes_received += len(params["response"].get("payloadData", ""))
 
-    def _frame_sent(self, params: dict[str, Any], _target_id: str) -> None:
+    def _frame_sent(self, params: dict[str, Any], _tab_id: str) -> None:
         self.totals.bytes_sent += len(params["response"].get("payloadData", ""))
 
-    def _loaded(self, params: dict[str, Any], target_id: str) -> PageLoad | None:
-        navigation = self._navigations.pop(target_id, None)
+    def _loaded(self, params: dict[str, Any], tab_id: str) -> PageLoad | None:
+        navigation = self._navigations.pop(tab_id, None)
         if navigation is None:
             return None  # about:blank, an error page, a frame
         load_ms = max(0, round((params["timestamp"] - navigation.started) * 1000))

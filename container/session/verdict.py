@@ -81,27 +81,27 @@ def failure(turn: TurnEnd) -> Ending:
         return Ending("failed", "max_turns", "The agent used up its number of turns.")
     if turn.subtype == "error_max_budget_usd":
         return Ending("failed", "budget", "The agent used up its budget.")
-    return _api_failure(turn, text, text.lower()) or Ending("failed", "agent_error", text or "The agent failed.")
+    return _api_failure(turn, text) or Ending("failed", "agent_error", text or "The agent failed.")
 
 
-def _api_failure(turn: TurnEnd, text: str, lower: str) -> Ending | None:
-    status = turn.api_error_status
+def _api_failure(turn: TurnEnd, text: str) -> Ending | None:
+    status, lower = turn.api_error_status, text.lower()
+    ending = None
     if turn.reset_at is not None or "hit your limit" in lower or "usage limit" in lower:
-        return Ending("failed", "usage_limit", text, _reset(turn.reset_at))
-    if status == 403 and "budget" in lower:
-        return Ending("failed", "budget", "The budget is used up.")
-    if status == 403 and "run is over" in lower:
-        return Ending("stopped", "stopped", "The run is over.")
-    if turn.error == "billing_error" or "credit balance" in lower:
-        return Ending("failed", "model_auth", "The model account has no credit left.")
-    if status in (401, 403) or turn.error == "authentication_failed" or "not logged in" in lower:
-        return Ending("failed", "model_auth", f"The model API refused the credential: {text}")
-    if status == 429 or turn.error == "rate_limit":
-        return Ending("failed", "usage_limit", text)
-    unreachable = status is None and turn.error in ("server_error", "overloaded", "network_error")
-    if unreachable or (status is not None and status >= 500) or _broke_off(lower):
-        return Ending("failed", "model_unavailable", f"The model API did not answer: {text}")
-    return None
+        ending = Ending("failed", "usage_limit", text, _reset(turn.reset_at))
+    elif status == 403 and "budget" in lower:
+        ending = Ending("failed", "budget", "The budget is used up.")
+    elif status == 403 and "run is over" in lower:
+        ending = Ending("stopped", "stopped", "The run is over.")
+    elif turn.error == "billing_error" or "credit balance" in lower:
+        ending = Ending("failed", "model_auth", "The model account has no credit left.")
+    elif status in (401, 403) or turn.error == "authentication_failed" or "not logged in" in lower:
+        ending = Ending("failed", "model_auth", f"The model API refused the credential: {text}")
+    elif status == 429 or turn.error == "rate_limit":
+        ending = Ending("failed", "usage_limit", text)
+    elif (status is not None and status >= 500) or turn.error == "server_error" or _broke_off(lower):
+        ending = Ending("failed", "model_unavailable", f"The model API did not answer: {text}")
+    return ending
 
 
 def _broke_off(lower: str) -> bool:

@@ -127,7 +127,8 @@ class MessagesApi:
             return _error(answer.status, answer.kind, answer.message, answer.headers)
         if isinstance(answer, Reply) and answer.hold is not None:
             await answer.hold.wait()
-        response = web.StreamResponse(headers={"content-type": "text/event-stream", "request-id": f"req_{next(self._ids)}"})
+        headers = {"content-type": "text/event-stream", "request-id": f"req_{next(self._ids)}"}
+        response = web.StreamResponse(headers=headers)
         await response.prepare(request)
         if isinstance(answer, BreakOff):
             return await self._break_off(request, response, answer, body)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import struct
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -86,6 +87,23 @@ class Sealed:
         async with asyncio.timeout(_PATIENCE_S):
             code = int(await podman("wait", "--interval", "50ms", self.container))
         return {**self.exit(), "container_exit_code": code}
+
+    async def click_on_vnc(self, x: int, y: int) -> None:
+        """Click as a person who holds the desktop: RFB 3.8 on the session's socket."""
+        reader, writer = await asyncio.open_unix_connection(str(self.folder / "guest/vnc.sock"))
+        assert (await reader.readexactly(12)).startswith(b"RFB 003.008")
+        writer.write(b"RFB 003.008\n")
+        kinds = await reader.readexactly((await reader.readexactly(1))[0])
+        assert kinds == b"\x01"  # no password: the socket's folder is the guard
+        writer.write(b"\x01")
+        assert await reader.readexactly(4) == bytes(4)
+        writer.write(b"\x01")  # shared
+        width, height = struct.unpack(">HH", (await reader.readexactly(24))[:4])
+        assert (width, height) == (1280, 800)
+        for buttons in (0, 1, 0):
+            writer.write(struct.pack(">BBHH", 5, buttons, x, y))
+        await writer.drain()
+        writer.close()
 
     async def shell(self, *argv: str) -> str:
         """Run a program in the container as the agent's user."""

@@ -1,4 +1,4 @@
-"""A small site behind the egress socket: any host name leads to it, as far as it speaks plain HTTP through a proxy."""
+"""A small site behind the egress socket: any `.test` host leads to it, over plain HTTP through a proxy."""
 
 from __future__ import annotations
 
@@ -6,13 +6,25 @@ from pathlib import Path
 
 from aiohttp import web
 
-SHOP = """<!doctype html><title>Shop of lamps</title><link rel=icon href=data:,><link rel=stylesheet href=/style.css>
-<h1>Lamps \U0001f4a1</h1><p id=price>342 USD</p><p>\u65e5\u672c\u8a9e</p><a href=/second>More lamps</a>
-<img src=/picture.svg width=100 height=40><iframe src="http://frames.test/frame" width=300 height=80></iframe>"""
-CAPTCHA = """<!doctype html><title>Are you human?</title><link rel=icon href=data:,>
-<div id=captcha-box style="width:300px;height:100px;background:#ddd"><button id=ok onclick="location='/shop'">I am human</button></div>"""
-LOGIN = """<!doctype html><title>Sign in</title><link rel=icon href=data:,>
-<form action=/shop><input name=user><input type=password name=pass><button>Sign in</button></form>"""
+_HEAD = "<!doctype html><link rel=icon href=data:,>"
+_PAGES = {
+    "/shop": f"""{_HEAD}<title>Shop of lamps</title><link rel=stylesheet href=/style.css>
+        <h1>Lamps \U0001f4a1</h1><p id=price>342 USD</p><p>\u65e5\u672c\u8a9e</p><a href=/second>More lamps</a>
+        <img src=/picture.svg width=100 height=40>
+        <iframe src="http://frames.test/frame" width=300 height=80></iframe>""",
+    "/second": f"{_HEAD}<title>More lamps</title>",
+    # The whole page is the button, so that a person finds it.
+    "/captcha": f"""{_HEAD}<title>Are you human?</title><div id=captcha-box>
+        <button onclick="location='/second'" style="width:90vw;height:80vh">I am human</button></div>""",
+    "/frame": f"{_HEAD}<title>frame</title><script>fetch('/data.json')</script>framed",
+    "/dialog": f"{_HEAD}<title>Talks</title><script>setTimeout(() => alert('Hello'))</script>",
+}
+_FILES = {
+    "/data.json": ("application/json", '{"price": 342}'),
+    "/style.css": ("text/css", "h1 { color: teal }"),
+    "/picture.svg": ("image/svg+xml", "<svg xmlns='http://www.w3.org/2000/svg'><rect width='100' height='40'/></svg>"),
+    "/prices.csv": ("application/octet-stream", "lamp,price\nred,342\n"),
+}
 
 
 class Shop:
@@ -39,28 +51,11 @@ class Shop:
         if not host.endswith(".test"):  # Chromium's own calls
             raise web.HTTPForbidden
         self.asked.append(f"{host}{request.path}")
-        match request.path:
-            case "/shop" | "/second":
-                return _html(SHOP)
-            case "/captcha":
-                return _html(CAPTCHA)
-            case "/login":
-                return _html(LOGIN)
-            case "/moved":
-                raise web.HTTPFound("/shop")
-            case "/frame":
-                return _html("<title>frame</title><link rel=icon href=data:,><script>fetch('/data.json')</script>framed")
-            case "/data.json":
-                return web.json_response({"price": 342})
-            case "/style.css":
-                return web.Response(text="h1 { color: teal }", content_type="text/css")
-            case "/picture.svg":
-                svg = "<svg xmlns='http://www.w3.org/2000/svg' width='100' height='40'><rect width='100' height='40'/></svg>"
-                return web.Response(text=svg, content_type="image/svg+xml")
-            case "/prices.csv":
-                return web.Response(body=b"lamp,price\nred,342\n", content_type="application/octet-stream")
+        if request.path == "/moved":
+            raise web.HTTPFound("/shop")
+        if request.path in _PAGES:
+            return web.Response(text=_PAGES[request.path], content_type="text/html", charset="utf-8")
+        if request.path in _FILES:
+            kind, text = _FILES[request.path]
+            return web.Response(body=text.encode(), content_type=kind)
         raise web.HTTPNotFound
-
-
-def _html(text: str) -> web.Response:
-    return web.Response(text=text, content_type="text/html", charset="utf-8")
