@@ -73,29 +73,25 @@ def _handshake_message(data: bytes) -> bytes | None:
     joined = bytearray()
     at = 0
     for _ in range(_MAX_RECORDS):
-        _check_so_far(data, at, joined)
-        if len(joined) >= 4:
-            size = int.from_bytes(joined[1:4], "big")
-            if len(joined) >= 4 + size:
-                return bytes(joined[4 : 4 + size])
-        if len(data) < at + 5:
-            return None
+        _check_record(data[at : at + 5])
         length = int.from_bytes(data[at + 3 : at + 5], "big")
-        if not 0 < length <= _MAX_RECORD:
-            raise _NotTls
         joined += data[at + 5 : at + 5 + length]
         at += 5 + length
-        if len(data) < at:
-            _check_so_far(data, at, joined)
+        if joined and (joined[0] != _CLIENT_HELLO or int.from_bytes(joined[1:4], "big") > MAX_HELLO_BYTES):
+            raise _NotTls
+        size = int.from_bytes(joined[1:4], "big")
+        if len(joined) >= 4 + size:
+            return bytes(joined[4 : 4 + size])
+        if len(data) <= at:
             return None
     raise _NotTls
 
 
-def _check_so_far(data: bytes, at: int, joined: bytearray) -> None:
+def _check_record(header: bytes) -> None:
     """Refuses early what cannot become a hello, so that another protocol need not wait for the time limit."""
-    if data[at : at + 1] not in {b"", bytes([_HANDSHAKE_RECORD])} or data[at + 1 : at + 2] not in {b"", b"\x03"}:
+    if header[:1] not in {b"", bytes([_HANDSHAKE_RECORD])} or header[1:2] not in {b"", b"\x03"}:
         raise _NotTls
-    if joined and (joined[0] != _CLIENT_HELLO or int.from_bytes(joined[1:4], "big") > MAX_HELLO_BYTES):
+    if len(header) == 5 and not 0 < int.from_bytes(header[3:], "big") <= _MAX_RECORD:
         raise _NotTls
 
 

@@ -26,6 +26,7 @@ _log = logging.getLogger(__name__)
 
 _MAX_TOLD = 200  # distinct refusals reported per session; a page can make up addresses without end
 _MAX_NAMES_KEPT = 20_000
+_SPARE_CONNECTIONS = 64  # beyond the limit, to be told so
 _SWEEPS = 4  # an idle connection is closed after 4 to 5 quarters of the idle time
 
 
@@ -145,12 +146,10 @@ class ServedEgress:
     # -- what a connection asks of its session
 
     def entered(self, intake: Intake) -> None:
-        """Takes a new connection in, or answers it at once when too many are open."""
+        """Takes a new connection in. Far beyond the limit none is even asked what it wants."""
         self._intakes[intake] = 0
-        if len(self._intakes) > self._policy.max_connections:
-            text = f"This session has {self._policy.max_connections} connections open and may have no more."
-            self.refused(Refusal("", 0, "too_many_connections", text))
-            intake.answer(403, text)
+        if len(self._intakes) > self._policy.max_connections + _SPARE_CONNECTIONS:
+            intake.abort()
 
     def left(self, intake: Intake) -> None:
         """Forgets a connection."""
@@ -201,6 +200,10 @@ class ServedEgress:
     def _refuse_more(self, target: Target) -> Refusal | None:
         """Why this session gets nothing new, if its caps are used up; otherwise remembers the name."""
         host, port = target.host, target.port
+        limit = self._policy.max_connections
+        if len(self._intakes) > limit:
+            text = f"This session has {limit} connections open and may have no more."
+            return Refusal(host, port, "too_many_connections", text)
         if self._full:
             return Refusal(host, port, "too_many_bytes", self._full_text())
         if target.literal is None and host not in self._names:

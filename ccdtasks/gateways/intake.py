@@ -143,8 +143,8 @@ class Intake(asyncio.Protocol):
         request = plain_request(head)
         self.target = request.target
         upstream = await self._door.open(request.target, usual_port=80)
-        client = Leg(self._door.count_out, on_eof="ignore", limit_bytes=request.body_bytes, on_lost=self._gone)
-        server = Leg(self._door.count_in, on_eof="end")
+        client = Leg(self._door.count_out, half_close=False, limit_bytes=request.body_bytes, on_lost=self._gone)
+        server = Leg(self._door.count_in, half_close=False)
         await self._join(client, server, upstream)
         self._door.count_out(len(request.head))
         server.write(request.head)

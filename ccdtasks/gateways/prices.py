@@ -1,7 +1,10 @@
 """What a model's tokens cost, so that a budget can be kept while they flow.
 
-US dollars per million tokens: Anthropic's list prices. A cached token read costs 0.1 of an input token, one written
-1.25 (kept 5 minutes) or 2 (kept an hour); a web search costs one cent.
+US dollars per million tokens: Anthropic's list prices (docs.claude.com, Pricing). A cached token read costs 0.1 of an
+input token, one written 1.25 (kept 5 minutes) or 2 (kept an hour); a web search costs one cent. Long contexts (`[1m]`)
+cost no more. Checked against Claude Code 2.1.197, which was given answers of a million tokens of each sort and told its
+`modelUsage.costUSD`: opus-4-8, -4-7, -4-6, -4-5: 5, 25, 0.5, 6.25, 10; sonnet-5, -4-6, -4-5: 3, 15, 0.3, 3.75, 6;
+haiku-4-5: 1, 5, 0.1, 1.25, 2. Older Opus models it replaces by the newest, so their price is the published one.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Literal, cast
+from typing import cast
 
 _BUFFER_BYTES = 256 * 1024  # what asyncio reads at once
 
@@ -16,7 +16,7 @@ _BUFFER_BYTES = 256 * 1024  # what asyncio reads at once
 class Leg(asyncio.Protocol):
     """One end of a tunnel: what arrives here leaves at the other leg. `count` hears of each piece that came in.
 
-    `on_eof`: `pass` a half-close on, `ignore` it, or `end` the tunnel after sending what is left.
+    `half_close`: an end of data here is passed on and the other direction goes on; without it the tunnel ends.
     `limit_bytes`: only so many bytes are passed on, what follows is dropped (the body of one plain request).
     `on_lost` is called once, when this leg is gone.
     """
@@ -24,13 +24,14 @@ class Leg(asyncio.Protocol):
     def __init__(
         self,
         count: Callable[[int], None],
-        on_eof: Literal["pass", "ignore", "end"] = "pass",
+        *,
+        half_close: bool = True,
         limit_bytes: int | None = None,
         on_lost: Callable[[], None] | None = None,
     ) -> None:
         self.moved_bytes = 0
         self._count = count
-        self._on_eof = on_eof
+        self._half_close = half_close
         self._left_bytes = limit_bytes
         self._on_lost = on_lost
         self._transport: asyncio.Transport | None = None
@@ -67,8 +68,8 @@ class Leg(asyncio.Protocol):
         """Tells the transport whether to stay open for what the other side still has to say."""
         self._ended = True
         other = self._other
-        if self._on_eof != "pass" or other is None or other._ended or other._transport is None:
-            return self._on_eof == "ignore"
+        if not self._half_close or other is None or other._ended or other._transport is None:
+            return False
         if not other._transport.is_closing():
             other._transport.write_eof()
         return True
