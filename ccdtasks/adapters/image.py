@@ -53,25 +53,43 @@ def find_ca_bundle(environ: Mapping[str, str] = os.environ) -> Path | None:
     return next((Path(path) for path in (*named, *_CA_BUNDLES) if path and Path(path).is_file()), None)
 
 
-def build_command(tag: str, recipe: Path, ca_bundle: Path | None) -> tuple[str, ...]:
-    """The command line that builds `tag`."""
+async def is_built(tag: str, recipe: Path | None = None) -> bool:
+    """Whether the present user's storage holds `tag`, built from this very recipe."""
+    if shutil.which("podman") is None:
+        return False
+    process = await asyncio.create_subprocess_exec(
+        *("podman", "image", "inspect", "--format", f'{{{{index .Labels "{CONTENT_LABEL}"}}}}', tag),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    label, _ = await process.communicate()
+    return process.returncode == 0 and label.decode().strip() == content_hash(recipe or find_recipe())
+
+
+def build_command(tag: str, recipe: Path, ca_bundle: Path | None, *, refresh: bool = False) -> tuple[str, ...]:
+    """The command line that builds `tag`. `refresh`: with the newest base and packages instead of what is kept."""
     # Mounted, not passed as a variable or copied: nothing of it stays in the image.
     mounts = ("--volume", f"{ca_bundle}:/opt/host-ca.crt:ro") if ca_bundle else ()
     label = f"{CONTENT_LABEL}={content_hash(recipe)}"
     return (
-        *("podman", "build", "--network", "host", "--pull=missing", "--tag", tag, "--label", label, *mounts),
+        *("podman", "build", "--network", "host", "--tag", tag, "--label", label, *mounts),
+        *(("--pull=newer", "--no-cache") if refresh else ("--pull=missing",)),
         *("--file", str(recipe / "Containerfile"), str(recipe)),
     )
 
 
-async def build_image(tag: str, on_line: Callable[[str], None], recipe: Path | None = None) -> None:
+async def build_image(
+    tag: str, on_line: Callable[[str], None], recipe: Path | None = None, *, refresh: bool = False
+) -> None:
     """Builds the image in the storage of the present user; each line of the build's output goes to `on_line`.
 
+    `refresh`: with the newest base and packages instead of what earlier builds left.
     Raises `Unavailable("image")` with the last lines of the output when the build fails.
     """
     if shutil.which("podman") is None:
         raise Unavailable("image", "The command `podman` is not installed.", "Install Podman, then run this again.")
-    command = build_command(tag, recipe or find_recipe(), find_ca_bundle())
+    command = build_command(tag, recipe or find_recipe(), find_ca_bundle(), refresh=refresh)
     process = await asyncio.create_subprocess_exec(
         *command,
         stdin=asyncio.subprocess.DEVNULL,
