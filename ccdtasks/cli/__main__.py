@@ -1,0 +1,5 @@
+"""`python -m ccdtasks.cli`"""
+
+from ccdtasks.cli import main
+
+main()

@@ -1,0 +1,117 @@
+"""Follows a run to its end, with one line that says what it does."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from uuid import UUID
+
+import click
+from rich.text import Text
+
+from ccdtasks.cli.look import status_text
+from ccdtasks.cli.service import is_served, no_service
+from ccdtasks.cli.shell import Shell
+from ccdtasks.core import Core
+from ccdtasks.core.access import SHELL
+from ccdtasks.core.runs import RunView
+from ccdtasks.core.states import FINAL
+from ccdtasks.db.enums import ArtifactState, RunStatus
+from ccdtasks.db.models import TaskRun
+from ccdtasks.times import duration_text
+
+_LOOK_S = 0.5
+_SERVED_EVERY = 20
+"""Every so many looks: is the service still there?"""
+_STORE_LOOKS = 60
+"""How many looks the store may take for the last files, before they are shown as not yet there."""
+
+Show = Callable[[RunView], None]
+
+
+async def follow(core: Core, run_id: UUID, show: Show, *, needs_service: bool = True) -> RunView:
+    """The run, or the last of its retries, when it has ended and its files are stored.
+
+    Raises Unavailable("service") when the service that should do the work is gone.
+    """
+    looks = 0
+    view = await core.runs.load(run_id)
+    while True:
+        show(view)
+        if view.run.status in FINAL:
+            retry = await _retry_of(core, view)
+            if retry is None:
+                return await _with_files(core, view)
+            view = await core.runs.load(retry.id)
+            continue
+        looks += 1
+        if needs_service and looks % _SERVED_EVERY == 0 and not await is_served(core.config):
+            raise no_service()
+        await asyncio.sleep(_LOOK_S)
+        view = await core.runs.load(view.run.id)
+
+
+async def _retry_of(core: Core, view: RunView) -> TaskRun | None:
+    if view.run.status is not RunStatus.FAILED:
+        return None
+    first = view.run.retry_of or view.run.id
+    page = await core.runs.page(SHELL, view.task.task_name, limit=20)
+    later = [row.run for row in page.rows if row.run.retry_of == first and row.run.attempt > view.run.attempt]
+    return min(later, key=lambda run: run.attempt, default=None)
+
+
+async def _with_files(core: Core, view: RunView) -> RunView:
+    for _ in range(_STORE_LOOKS):
+        if all(artifact.state is not ArtifactState.LOCAL for artifact in view.artifacts):
+            break
+        await asyncio.sleep(_LOOK_S)
+        view = await core.runs.load(view.run.id)
+    return view
+
+
+@contextmanager
+def progress(shell: Shell, now: Callable[[], datetime]) -> Iterator[Show]:
+    """One line on standard error: written over in a terminal, once per change elsewhere, none for JSON."""
+    console = shell.console(stderr=True)
+    if shell.as_json:
+        yield lambda _view: None
+    elif console.is_terminal:
+        with console.status("") as status:
+            yield lambda view: status.update(Text(line_of(view, now())))
+    else:
+        last = ""
+
+        def say(view: RunView) -> None:
+            nonlocal last
+            line = doing(view)
+            if line != last:
+                click.echo(line, err=True)
+            last = line
+
+        yield say
+
+
+def doing(view: RunView) -> str:
+    """What the run does now, without figures that change all the time."""
+    run, name = view.run, view.task.task_name
+    if run.status is RunStatus.QUEUED and run.not_before and run.attempt > 1:
+        at = f"{run.not_before.astimezone():%H:%M:%S}"
+        return f"◌ {name}: next try at {at} ({run.attempt} of {view.attempts})"
+    if run.status is RunStatus.QUEUED:
+        return f"◌ {name}: waiting for a free session, number {view.position or 1} in line"
+    text = (run.live or {}).get("text")
+    sign = status_text(run.status, run.reason).plain[0]
+    return f"{sign} {name}: {text if text and run.status not in FINAL else run.status.value}"
+
+
+def line_of(view: RunView, now: datetime) -> str:
+    """The same with time and pages, for a line that is written over."""
+    run = view.run
+    parts = [doing(view)]
+    if run.started_at:
+        parts.append(duration_text((now - run.started_at).total_seconds()))
+    if run.pages_loaded:
+        parts.append(f"{run.pages_loaded} page{'s' if run.pages_loaded != 1 else ''}")
+    return " · ".join(parts)

@@ -1,0 +1,51 @@
+"""How things look in a terminal: the signs, colours and tables of docs/shell.md."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from rich.table import Table
+from rich.text import Text
+
+from ccdtasks.db.enums import Reason, RunStatus
+
+GREY, BLUE, AMBER, GREEN, RED, VIOLET = "#80848E", "#3B82F6", "#F59E0B", "#22A06B", "#D9363E", "#8B5CF6"
+
+_LOOKS = {
+    RunStatus.SCHEDULED: ("◌", GREY),
+    RunStatus.WAITING_DEPENDENCY: ("◌", GREY),
+    RunStatus.QUEUED: ("◌", GREY),
+    RunStatus.STARTING: ("▶", BLUE),
+    RunStatus.RUNNING: ("▶", BLUE),
+    RunStatus.COLLECTING: ("▶", BLUE),
+    RunStatus.NEEDS_HUMAN: ("✋", AMBER),
+    RunStatus.COMPLETED: ("✓", GREEN),
+    RunStatus.FAILED: ("✕", RED),
+    RunStatus.CANCELLED: ("■", GREY),
+}
+_UNCLEAR = {Reason.BLOCKED, Reason.UNCLEAR_RESULT, Reason.LOGIN_REQUIRED}
+
+CHECK_LOOKS = {"ok": ("✓", GREEN), "warn": ("?", AMBER), "fail": ("✕", RED)}
+"""A check's outcome -> its sign and colour."""
+
+
+def status_text(status: RunStatus, reason: Reason | None = None) -> Text:
+    """Sign and word in the status's colour; the sign and the word alone say it too."""
+    sign, colour = ("?", VIOLET) if reason in _UNCLEAR else _LOOKS[status]
+    words = status.value.replace("_", " ")
+    if reason and status is RunStatus.FAILED:
+        words += f": {reason.value.replace('_', ' ')}"
+    return Text(f"{sign} {words}", style=colour)
+
+
+def plain_table(*columns: str) -> Table:
+    """A table without boxes, as wide as it needs."""
+    table = Table(*columns, box=None, pad_edge=False, header_style="bold", title_justify="left", title_style="")
+    for column in table.columns:
+        column.overflow = "fold"
+    return table
+
+
+def when(moment: datetime | None) -> str:
+    """A time on this machine's own clock, to the second."""
+    return moment.astimezone().strftime("%Y-%m-%d %H:%M:%S") if moment else ""

@@ -1,0 +1,76 @@
+"""How a run that has ended looks in a terminal: the answer first, then the table, then where the files are."""
+
+from __future__ import annotations
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from ccdtasks.cli.look import AMBER, plain_table, status_text
+from ccdtasks.cli.shapes import file_path
+from ccdtasks.config import Config
+from ccdtasks.core.reasons import HINTS, WORDS
+from ccdtasks.core.results import Table as Rows
+from ccdtasks.core.results import columns_of, stored_result
+from ccdtasks.core.runs import RunView
+from ccdtasks.db.enums import ArtifactState
+from ccdtasks.db.models import TaskRun
+from ccdtasks.times import duration_text, size_text
+
+_MAX_ROWS = 30
+
+
+def picture(view: RunView, config: Config) -> RenderableType:
+    """Everything that a person wants to know of a run."""
+    run, result = view.run, stored_result(view.run.result_data)
+    head = Text.assemble(status_text(run.status, run.reason), f" · {view.task.task_name} · {figures(run)}")
+    parts: list[RenderableType] = [head]
+    if run.reason:
+        hint = HINTS.get(run.reason, "")
+        parts.append(Text(f"{run.error_message or WORDS[run.reason]}{f' ({hint})' if hint else ''}"))
+    if result:
+        parts.append(Text(result.summary))
+        parts += [Text(f"! {alert.text}", style=AMBER) for alert in result.alerts]
+        if result.items:
+            parts += [Text(""), _rows(result.items)]
+        if result.values:
+            values = (f"{name} {value.number:g} {value.unit or ''}".strip() for name, value in result.values.items())
+            parts += [Text(""), Text(" · ".join(values))]
+    if run.final_url:
+        parts += [Text(""), Text(f"Last page: {run.final_url}")]
+    if view.artifacts:
+        parts += [Text(""), _files(view, config)]
+    return Group(*parts)
+
+
+def figures(run: TaskRun) -> str:
+    """`2 m 38 s · 12 pages · 247 requests · 8.3 MB · 61,204 tokens · about $0.21`"""
+    parts = [duration_text(run.duration_seconds or 0), f"{run.pages_loaded or 0:,} pages"]
+    if run.http_requests_made:
+        parts.append(f"{run.http_requests_made:,} requests")
+    if run.data_transferred_bytes:
+        parts.append(size_text(run.data_transferred_bytes))
+    if run.cost_usd is not None:
+        parts.append(f"about ${run.cost_usd:.4f}")
+    return " · ".join(parts)
+
+
+def _rows(rows: Rows) -> RenderableType:
+    table = plain_table(*columns_of(rows))
+    for row in rows[:_MAX_ROWS]:
+        table.add_row(*("" if row.get(name) is None else str(row.get(name)) for name in columns_of(rows)))
+    more = len(rows) - _MAX_ROWS
+    return Group(table, Text(f"and {more:,} more rows in the file")) if more > 0 else table
+
+
+def _files(view: RunView, config: Config) -> Table:
+    table = plain_table("file", "size", "where")
+    for artifact in view.artifacts:
+        if artifact.state is ArtifactState.MISSING:
+            where = f"lost: {artifact.note or 'no reason is known'}"
+        elif artifact.state is ArtifactState.LOCAL:
+            where = "not in the store yet"
+        else:
+            where = str(file_path(artifact, config) or artifact.location)
+        table.add_row(artifact.name, size_text(artifact.size_bytes), where)
+    return table

@@ -1,0 +1,125 @@
+"""What `--json` says: the shapes that docs/shell.md promises."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from ccdtasks.config import Config
+from ccdtasks.core.runs import RunRow, RunView
+from ccdtasks.core.tasks import TaskRow
+from ccdtasks.db.enums import ArtifactState
+from ccdtasks.db.models import Artifact, RunEvent, Task, TaskRun
+
+Json = dict[str, Any]
+
+
+def task_shape(task: Task) -> Json:
+    """A task."""
+    return {
+        "name": task.task_name,
+        "type": task.task_type,
+        "description": task.description,
+        "prompt": task.template_prompt,
+        "parameters": [
+            {"required": required, **parameter}
+            for required, parameters in ((True, task.required_parameters), (False, task.optional_parameters))
+            for parameter in parameters
+        ],
+        "config": task.config,
+        "effect": task.effect.value,
+        "owner": task.owner_user_id,
+        "enabled": task.enabled,
+        "paused": task.paused,
+        "runs": task.run_count,
+        "succeeded": task.success_count,
+        "failed": task.failure_count,
+        "last_run_at": _moment(task.last_run_at),
+        "created_at": _moment(task.created_at),
+    }
+
+
+def task_row_shape(row: TaskRow) -> Json:
+    """A line of the list of tasks."""
+    return {
+        **task_shape(row.task),
+        "active": row.active,
+        "last_status": row.last_status.value if row.last_status else None,
+        "success_rate": row.success_rate,
+    }
+
+
+def run_shape(run: TaskRun, task_name: str, position: int | None = None) -> Json:
+    """A run without its files."""
+    return {
+        "id": str(run.id),
+        "task": task_name,
+        "status": run.status.value,
+        "reason": run.reason.value if run.reason else None,
+        "position": position,
+        "trigger": run.trigger.value,
+        "attempt": run.attempt,
+        "retry_of": str(run.retry_of) if run.retry_of else None,
+        "parameters": run.parameters,
+        "queued_at": _moment(run.queued_at),
+        "not_before": _moment(run.not_before),
+        "started_at": _moment(run.started_at),
+        "completed_at": _moment(run.completed_at),
+        "duration_s": run.duration_seconds,
+        "doing": (run.live or {}).get("text"),
+        "summary": run.result_summary,
+        "error": run.error_message,
+        "final_url": run.final_url,
+        "final_title": run.final_title,
+        "pages_loaded": run.pages_loaded,
+        "http_requests": run.http_requests_made,
+        "bytes_transferred": run.data_transferred_bytes,
+        "tokens": run.tokens_used,
+        "cost_usd": float(run.cost_usd) if run.cost_usd is not None else None,
+    }
+
+
+def run_row_shape(row: RunRow) -> Json:
+    """A line of the list of runs."""
+    return run_shape(row.run, row.task_name, row.position)
+
+
+def view_shape(view: RunView, config: Config) -> Json:
+    """A run with its result and its files."""
+    return {
+        **run_shape(view.run, view.task.task_name, view.position),
+        "result": view.run.result_data,
+        "files": [file_shape(artifact, config) for artifact in view.artifacts],
+    }
+
+
+def file_shape(artifact: Artifact, config: Config) -> Json:
+    """A file of a run; `path` is None when it does not lie on this machine."""
+    path = file_path(artifact, config)
+    return {
+        "name": artifact.name,
+        "kind": artifact.kind.value,
+        "caption": artifact.caption,
+        "size_bytes": artifact.size_bytes,
+        "state": artifact.state.value,
+        "path": str(path) if path else None,
+        "location": artifact.location,
+        "note": artifact.note,
+    }
+
+
+def file_path(artifact: Artifact, config: Config) -> Path | None:
+    """Where a stored file lies in the local store."""
+    if artifact.state is not ArtifactState.STORED or not artifact.location or config.storage.kind != "local":
+        return None
+    return (config.storage.path or config.paths.data_dir / "artifacts") / artifact.location
+
+
+def event_shape(event: RunEvent) -> Json:
+    """A line of a run's log."""
+    return {"at": _moment(event.at), "type": event.type, **event.data}
+
+
+def _moment(moment: datetime | None) -> str | None:
+    return moment.isoformat() if moment else None

@@ -1,0 +1,152 @@
+"""`ccdtasks task create|list|show`"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from typing import Any, get_args
+
+import click
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from ccdtasks.cli.look import plain_table, status_text, when
+from ccdtasks.cli.service import opened
+from ccdtasks.cli.shapes import task_row_shape, task_shape
+from ccdtasks.cli.shell import Shell, verb
+from ccdtasks.core.access import SHELL
+from ccdtasks.core.tasks import TaskDraft, TaskFilter, TaskRow
+from ccdtasks.db.models import Task
+
+
+@click.group()
+def task() -> None:
+    """Make, list and show tasks."""
+
+
+@task.command()
+@click.argument("name")
+@click.argument("prompt")
+@click.option("--type", "task_type", help="The kind of task; guessed from the prompt when left out.")
+@click.option("--description", help="One line about it.")
+@click.option(
+    "--set", "settings", multiple=True, metavar="KEY=VALUE", help="A setting of the task, such as timeout_s=600."
+)
+@verb
+@click.pass_obj
+def create(  # noqa: PLR0917 - click passes them by name
+    shell: Shell, name: str, prompt: str, task_type: str | None, description: str | None, settings: tuple[str, ...]
+) -> None:
+    """Make a task NAME that does PROMPT ("-" reads it from standard input).
+
+    {place} in the prompt is a parameter that each run needs, {place=Kyoto} one with a default.
+    """
+    text = sys.stdin.read() if prompt == "-" else prompt
+    draft = TaskDraft(name, text, task_type, description, {key: _value(value) for key, value in pairs(settings)})
+    made = asyncio.run(_create(shell, draft))
+    shell.show(task_shape(made), lambda: Text(f"✓ {made.task_name} is ready. {_needs(made)}"))
+
+
+@task.command("list")
+@click.option("--filter", "which", type=click.Choice(get_args(TaskFilter)), default="all", show_default=True)
+@verb
+@click.pass_obj
+def list_tasks(shell: Shell, which: TaskFilter) -> None:
+    """List the tasks."""
+    rows = asyncio.run(_list(shell, which))
+    shell.show([task_row_shape(row) for row in rows], lambda: _table(rows))
+
+
+@task.command()
+@click.argument("name")
+@verb
+@click.pass_obj
+def show(shell: Shell, name: str) -> None:
+    """Show everything about a task."""
+    found = asyncio.run(_find(shell, name))
+    shell.show(task_shape(found), lambda: _picture(found))
+
+
+async def _create(shell: Shell, draft: TaskDraft) -> Task:
+    async with opened(shell) as core:
+        return await core.tasks.create(SHELL, draft)
+
+
+async def _list(shell: Shell, which: TaskFilter) -> list[TaskRow]:
+    rows: list[TaskRow] = []
+    async with opened(shell) as core:
+        page = await core.tasks.page(SHELL, which, limit=200)
+        rows += page.rows
+        while page.next_after:
+            page = await core.tasks.page(SHELL, which, page.next_after, limit=200)
+            rows += page.rows
+    return rows
+
+
+async def _find(shell: Shell, name: str) -> Task:
+    async with opened(shell) as core:
+        return await core.tasks.find(SHELL, name)
+
+
+def pairs(words: tuple[str, ...]) -> list[tuple[str, str]]:
+    """`name=value` words, split. Anything else is a mistake in the command line."""
+    for word in words:
+        if "=" not in word or word.startswith("="):
+            raise click.UsageError(f"“{word}” is not of the form name=value.")
+    return [(name.strip(), value) for name, _, value in (word.partition("=") for word in words)]
+
+
+def _value(text: str) -> Any:
+    """A setting's value: JSON where it is some, else the text itself."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _needs(made: Task) -> str:
+    required = [parameter["name"] for parameter in made.required_parameters]
+    optional = [
+        f"{parameter['name']} is {parameter['default']} unless you say otherwise"
+        for parameter in made.optional_parameters
+    ]
+    sentences = [f"It needs {', '.join(required)}."] if required else []
+    sentences += [f"{'; '.join(optional)}."] if optional else []
+    example = "".join(f" {name}=..." for name in required)
+    return " ".join([*sentences, f"Start it: ccdtasks run {made.task_name}{example} --wait"])
+
+
+def _table(rows: list[TaskRow]) -> RenderableType:
+    if not rows:
+        return Text("No tasks yet. Make one: ccdtasks task create NAME PROMPT")
+    table = plain_table("task", "type", "last run", "status", "runs", "good")
+    for row in rows:
+        status = status_text(row.last_status) if row.last_status else Text("")
+        rate = "" if row.success_rate is None else f"{row.success_rate:.0%}"
+        table.add_row(
+            row.task.task_name, row.task.task_type, when(row.task.last_run_at), status, str(row.task.run_count), rate
+        )
+    return table
+
+
+def _picture(found: Task) -> RenderableType:
+    table = plain_table("parameter", "", "default", "description")
+    for parameter in (*found.required_parameters, *found.optional_parameters):
+        needed = "" if "default" in parameter else "required"
+        table.add_row(parameter["name"], needed, parameter.get("default", ""), parameter.get("description", ""))
+    facts = plain_table("", "")
+    facts.show_header = False
+    for name, value in (
+        ("type", found.task_type),
+        ("owner", found.owner_user_id),
+        ("effect", found.effect.value),
+        ("settings", json.dumps(found.config) if found.config else "defaults"),
+        ("runs", f"{found.run_count}, of which {found.success_count} completed"),
+        ("last run", when(found.last_run_at) or "never"),
+    ):
+        facts.add_row(name, value)
+    parts: list[RenderableType] = [Text(found.task_name, style="bold"), Text(found.template_prompt), Text("")]
+    if table.row_count:
+        parts += [table, Text("")]
+    return Group(*parts, facts)
