@@ -76,6 +76,8 @@ class S3Store:
     async def _run(self, function: Callable[..., T], *arguments: Any) -> T:
         try:
             return await asyncio.get_running_loop().run_in_executor(self._executor, function, *arguments)
+        except TooLarge:
+            raise
         except OSError as error:
             raise self._unavailable(error) from error
         except Exception as error:
@@ -122,5 +124,5 @@ class S3Store:
         with self._s3().get_object(Bucket=self.bucket, Key=location)["Body"] as body:
             data: bytes = body.read(max_bytes + 1)
         if len(data) > max_bytes:
-            raise TooLarge
+            raise TooLarge("The file is larger than allowed.")
         return data

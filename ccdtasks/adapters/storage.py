@@ -12,7 +12,7 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any, BinaryIO, TypeVar
 
-from ccdtasks.errors import NotFound, Unavailable
+from ccdtasks.errors import CcdError, NotFound, Unavailable
 
 THREADS = 4
 CHUNK_BYTES = 1 << 20
@@ -29,8 +29,10 @@ class Stored:
     sha256: str
 
 
-class TooLarge(Exception):
-    """The source has more bytes than allowed: it grew while it was read."""
+class TooLarge(CcdError):
+    """The file has more bytes than allowed."""
+
+    code = "too_large"
 
 
 class HashingReader:
@@ -46,7 +48,7 @@ class HashingReader:
         data = self._source.read(size if 0 <= size <= CHUNK_BYTES else CHUNK_BYTES)
         self.size_bytes += len(data)
         if self.size_bytes > self._left:
-            raise TooLarge
+            raise TooLarge("The file is larger than allowed.")
         self._hash.update(data)
         return data
 
@@ -123,7 +125,7 @@ class LocalStore:
         with self._path(location).open("rb") as file:
             data = file.read(max_bytes + 1)
         if len(data) > max_bytes:
-            raise TooLarge
+            raise TooLarge("The file is larger than allowed.")
         return data
 
     def _check(self) -> None:

@@ -69,9 +69,15 @@ class Cleaner:
         try:
             await self._podman.start(sweeper)
             async with asyncio.timeout(_SWEEP_TIMEOUT_S):
-                while (state := await self._podman.inspect(sweeper)) and state.running and state.pid_alive is not False:
-                    await asyncio.sleep(_POLL_S)
+                await self._until_stopped(sweeper)
         except TimeoutError:
             _log.warning("sweeping the run folder %s takes too long", name)
         finally:
             await self._podman.remove(sweeper)
+
+    async def _until_stopped(self, name: str) -> None:
+        while True:
+            state = await self._podman.inspect(name)
+            if state is None or not state.running or state.pid_alive is False:
+                return
+            await asyncio.sleep(_POLL_S)

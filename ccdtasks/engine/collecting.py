@@ -1,0 +1,122 @@
+"""Gathers what a session left: its last word, its files, and the results as tables; then says how the run ended."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import select
+
+from ccdtasks.core.artifacts import ArtifactDraft
+from ccdtasks.core.claims import Claim
+from ccdtasks.core.endings import Outcome
+from ccdtasks.core.results import stored_result
+from ccdtasks.core.tables import csv_text
+from ccdtasks.db.enums import ArtifactKind, ArtifactState
+from ccdtasks.db.models import RunEvent
+from ccdtasks.engine.folder import RunFolder
+from ccdtasks.engine.guest import Trap
+from ccdtasks.engine.job import Brief
+from ccdtasks.engine.outcome import Verdict
+from ccdtasks.engine.parts import Parts
+from ccdtasks.errors import CcdError
+
+_log = logging.getLogger(__name__)
+
+_LAST_WORD_BYTES_MAX = 1 << 20
+_CAPTIONS_MAX = 1000
+_BOM = "\ufeff"  # without it spreadsheets take UTF-8 for something else
+
+
+async def read_last_word(parts: Parts, folder: RunFolder) -> dict[str, Any] | None:
+    """`exit.json` of the session, None when there is none that can be read."""
+    try:
+        return await parts.offload(folder.guest.read_json, "exit.json", _LAST_WORD_BYTES_MAX)
+    except FileNotFoundError:
+        return None
+    except Trap as trap:
+        _log.warning("the last word of %s is not one: %s", folder.path.name, trap)
+        return None
+
+
+async def collect(
+    parts: Parts, brief: Brief, folder: RunFolder, verdict: Verdict, word: Mapping[str, Any] | None
+) -> Outcome:
+    """Takes the session's files into the store and returns what is to be written about the run's end.
+
+    Never raises for a store that is away or a guest that lies: what cannot be kept is noted in its row.
+    """
+    claim = brief.claim
+    prefix = f"runs/{claim.run_id}/{claim.epoch}"
+    captions = await _captions(parts, claim)
+    kept = await parts.keeper.keep_folder(folder.guest, prefix, captions, brief.out_bytes_max)
+    drafts = [*await _result_files(parts, claim, prefix, {draft.name for draft in kept.values()}), *kept.values()]
+    detail = None
+    if word is None:
+        output = await _container_output(parts, claim)
+        if output:
+            detail = output[-8000:]
+            drafts.append(await parts.keeper.keep_bytes("container.log", output.encode(), prefix, ArtifactKind.LOG))
+    word = word or {}
+    final = kept.get(str(word.get("final_screenshot")).removeprefix("out/"))
+    metrics = word.get("metrics")
+    return Outcome(
+        status=verdict.status,
+        reason=verdict.reason,
+        message=verdict.words,
+        detail=detail,
+        final_url=_text(word.get("final_url")),
+        final_title=_text(word.get("final_title")),
+        final_screenshot=final.name if final and final.state is not ArtifactState.MISSING else None,
+        artifacts=drafts,
+        metrics=metrics if isinstance(metrics, dict) else {},
+    )
+
+
+async def _captions(parts: Parts, claim: Claim) -> dict[str, str]:
+    """What the agent said about the files that it saved, by path below `out/`."""
+    query = (
+        select(RunEvent.data)
+        .where(RunEvent.session_id == claim.session_id, RunEvent.type == "file_saved")
+        .order_by(RunEvent.seq)
+        .limit(_CAPTIONS_MAX)
+    )
+    async with parts.core.db.read() as session:
+        saved = (await session.scalars(query)).all()
+    return {
+        str(data.get("path")).removeprefix("out/"): data["caption"]
+        for data in saved
+        if isinstance(data.get("caption"), str) and data["caption"]
+    }
+
+
+async def _result_files(parts: Parts, claim: Claim, prefix: str, taken: set[str]) -> list[ArtifactDraft]:
+    """`results.csv` and `results.json`, made from the checked result and never by the model."""
+    view = await parts.core.runs.load(claim.run_id)
+    result = stored_result(view.run.result_data)
+    if result is None:
+        return []
+    files = {"results.json": (json.dumps(result.as_json(), ensure_ascii=False, indent=1), ArtifactKind.RESULT)}
+    if result.items:
+        files["results.csv"] = (_BOM + csv_text(result.items), ArtifactKind.TABLE)
+    for name, rows in result.tables.items():
+        if rows:
+            files[f"results-{name}.csv"] = (_BOM + csv_text(rows), ArtifactKind.TABLE)
+    return [
+        await parts.keeper.keep_bytes(name, text.encode(), prefix, kind)
+        for name, (text, kind) in files.items()
+        if name not in taken
+    ]
+
+
+async def _container_output(parts: Parts, claim: Claim) -> str:
+    try:
+        return await parts.podman.logs(claim.container_name)
+    except CcdError:
+        return ""
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) and value else None

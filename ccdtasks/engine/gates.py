@@ -1,0 +1,106 @@
+"""The two sockets of a session while it lives, and the account of what went through them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+from ccdtasks.core.claims import Claim
+from ccdtasks.engine.folder import RunFolder
+from ccdtasks.engine.job import Brief
+from ccdtasks.engine.parts import Parts, stubbornly
+from ccdtasks.gateways.egress import Refusal, ServedEgress
+from ccdtasks.gateways.model import ServedModel, Usage
+
+_NOTES_MAX = 200
+
+
+class Gates:
+    """Serves `model.sock` and `egress.sock` of one session; opened again at the same paths after a restart."""
+
+    def __init__(self, parts: Parts, claim: Claim) -> None:
+        self._parts = parts
+        self._claim = claim
+        self._model: ServedModel | None = None
+        self._egress: ServedEgress | None = None
+        self._before: Mapping[str, Mapping[str, int]] = {}
+        self._before_usd = Decimal(0)
+        self._usage_changed = False
+        self._refusals: list[Refusal] = []
+        self._noted = 0
+
+    async def open(self, folder: RunFolder, brief: Brief) -> None:
+        """Opens both sockets. Raises `Unavailable("disk")` and what the gateways raise."""
+        session = brief.view.session
+        if session is not None and session.id == self._claim.session_id:
+            self._before, self._before_usd = session.usage or {}, session.cost_usd
+        self._model = await self._parts.model.serve(folder.model_socket, brief.grant(), self._used)
+        self._egress = await self._parts.egress.serve(folder.egress_socket, brief.policy(), self._refusals.append)
+
+    def revoke(self) -> None:
+        """Lets no more requests to the model through: the run is over."""
+        if self._model is not None:
+            self._model.revoke()
+
+    async def close(self) -> None:
+        """Closes what is open."""
+        if self._model is not None:
+            await self._model.close()
+        if self._egress is not None:
+            await self._egress.close()
+
+    async def report(self) -> None:
+        """Writes what was used and refused since the last report."""
+        claims = self._parts.core.claims
+        if self._usage_changed and self._model is not None and self._egress is not None:
+            self._usage_changed = False
+            usage, cost_usd, egress = self._usage(), self._cost_usd(), _counts(self._egress)
+            await stubbornly(lambda: claims.meter(self._claim, usage, cost_usd, egress))
+        refusals, self._refusals[:] = list(self._refusals), []
+        for refusal in refusals:
+            if not refusal.quiet and self._noted < _NOTES_MAX:
+                self._noted += 1
+                data = {"host": refusal.host, "port": refusal.port, "reason": refusal.reason, "text": refusal.text}
+                await stubbornly(lambda data=data: claims.note(self._claim, "egress_refused", data))  # type: ignore[misc]
+
+    async def report_last(self) -> None:
+        """The final account, whatever changed."""
+        self._usage_changed = True
+        await self.report()
+
+    def _used(self, usage: Usage) -> None:
+        self._usage_changed = True
+
+    def _usage(self) -> dict[str, dict[str, int]]:
+        totals = {model: dict(counts) for model, counts in self._before.items()}
+        for model, usage in (self._model.total if self._model else {}).items():
+            counts = totals.setdefault(model, {})
+            for name, number in _numbers(usage).items():
+                counts[name] = counts.get(name, 0) + number
+        return totals
+
+    def _cost_usd(self) -> Decimal:
+        used = self._model.total.values() if self._model else ()
+        return self._before_usd + sum((usage.cost_usd for usage in used), start=Decimal(0))
+
+
+def _numbers(usage: Usage) -> dict[str, int]:
+    return {
+        "input": usage.input_tokens,
+        "output": usage.output_tokens,
+        "cache_read": usage.cache_read_tokens,
+        "cache_write": usage.cache_write_tokens,
+        "requests": usage.requests,
+    }
+
+
+def _counts(egress: ServedEgress) -> dict[str, Any]:
+    counts = egress.counts
+    return {
+        "connections": counts.connections,
+        "bytes_in": counts.bytes_in,
+        "bytes_out": counts.bytes_out,
+        "names": counts.names,
+        "refusals": counts.refusals,
+    }

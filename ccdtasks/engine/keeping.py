@@ -1,0 +1,202 @@
+"""Takes the files of a session out of its folder and into the store, whatever the guest or the store does."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import mimetypes
+import os
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Executor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Protocol
+
+from ccdtasks.adapters.storage import LocalStore, Stored, TooLarge
+from ccdtasks.core import Core
+from ccdtasks.core.artifacts import ArtifactDraft, free_name
+from ccdtasks.db.enums import ArtifactKind, ArtifactState
+from ccdtasks.engine.guest import GuestFile, GuestFolder, Trap
+from ccdtasks.errors import CcdError
+
+_log = logging.getLogger(__name__)
+
+_FILES_MAX = 200
+_RETRY_EVERY_S = 30.0
+_IMAGES = (".png", ".jpg", ".jpeg", ".webp")
+_TABLES = (".csv", ".tsv", ".xlsx")
+_TYPES = {".jsonl": "application/x-ndjson", ".log": "text/plain", ".md": "text/markdown", ".yml": "text/plain"}
+
+
+class ArtifactStore(Protocol):
+    """Where artifacts are kept: a local folder or a bucket."""
+
+    async def put(self, key: str, descriptor: int, *, content_type: str, max_bytes: int) -> Stored: ...
+    async def read(self, location: str, max_bytes: int) -> bytes: ...
+    async def delete(self, location: str) -> None: ...
+    async def link(self, location: str, *, name: str, ttl_s: int) -> str | None: ...
+    async def check(self) -> None: ...
+    async def close(self) -> None: ...
+
+
+class Keeper:
+    """Keeps files under keys of a run. What a remote store does not take now waits in `spool` and is sent later."""
+
+    def __init__(self, core: Core, store: ArtifactStore, spool: LocalStore | None, threads: Executor) -> None:
+        self._core = core
+        self._store = store
+        self._spool = spool
+        self._threads = threads
+
+    async def keep_folder(
+        self, folder: GuestFolder, prefix: str, captions: Mapping[str, str], max_bytes: int
+    ) -> dict[str, ArtifactDraft]:
+        """Keeps everything below `out/`, by path below it. What cannot be kept is noted, not fatal."""
+        loop = asyncio.get_running_loop()
+        listing = await loop.run_in_executor(self._threads, folder.files, "out", _FILES_MAX)
+        drafts: dict[str, ArtifactDraft] = {}
+        taken: set[str] = set()
+        left_bytes = max_bytes
+        for file in listing.files:
+            path = file.path.removeprefix("out/")
+            name = free_name(path, taken)
+            taken.add(name)
+            source = _Source(name, kind_of(path), file.size_bytes, captions.get(path))
+            draft = await self._keep_file(folder, file, source, prefix, left_bytes)
+            left_bytes -= draft.size_bytes if draft.state is not ArtifactState.MISSING else 0
+            drafts[path] = draft
+        if listing.is_cut:
+            _log.warning("%s: more files than are kept", prefix)
+        return drafts
+
+    async def keep_bytes(self, name: str, data: bytes, prefix: str, kind: ArtifactKind) -> ArtifactDraft:
+        """Keeps a file that we made ourselves."""
+        descriptor = os.memfd_create(name)
+        try:
+            with os.fdopen(os.dup(descriptor), "wb") as file:
+                file.write(data)
+            return await self._keep(_Source(name, kind, len(data)), descriptor, prefix, len(data))
+        finally:
+            os.close(descriptor)
+
+    async def run(self) -> None:
+        """Sends what waits in the spool, until cancelled."""
+        while True:
+            try:
+                await self.send_spooled()
+            except CcdError as error:
+                _log.warning("artifacts wait for the store: %s", error.message)
+            await asyncio.sleep(_RETRY_EVERY_S)
+
+    async def send_spooled(self) -> None:
+        """Sends what waits in the spool. Raises `Unavailable("store")` when the store is still away."""
+        if self._spool is None:
+            return
+        for artifact in await self._core.artifacts.unstored():
+            location = artifact.location or ""
+            try:
+                with self._opened(self._spool, location) as descriptor:
+                    await self._store.put(
+                        location,
+                        descriptor,
+                        content_type=artifact.content_type,
+                        max_bytes=artifact.size_bytes,
+                    )
+            except FileNotFoundError:
+                await self._core.artifacts.missing(artifact.id, "The file was lost before the store took it.")
+                continue
+            await self._core.artifacts.stored(artifact.id, location)
+            await self._spool.delete(location)
+
+    async def read(self, location: str, state: ArtifactState, max_bytes: int) -> bytes:
+        """The bytes of an artifact, wherever it lies. Raises `TooLarge`, NotFound or Unavailable."""
+        holder = self._spool if state is ArtifactState.LOCAL and self._spool else self._store
+        return await holder.read(location, max_bytes)
+
+    @contextmanager
+    def _opened(self, spool: LocalStore, location: str) -> Iterator[int]:
+        descriptor = os.open(spool.root / location, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+    async def _keep_file(
+        self, folder: GuestFolder, file: GuestFile, source: _Source, prefix: str, max_bytes: int
+    ) -> ArtifactDraft:
+        try:
+            with folder.open_file(file.path) as descriptor:
+                return await self._keep(source, descriptor, prefix, max_bytes)
+        except (Trap, OSError):
+            return source.missing("The file could not be read.")
+
+    async def _keep(self, source: _Source, descriptor: int, prefix: str, max_bytes: int) -> ArtifactDraft:
+        notes = []
+        for state, store in ((ArtifactState.STORED, self._store), (ArtifactState.LOCAL, self._spool)):
+            if store is None:
+                continue
+            key, content_type = f"{prefix}/{source.name}", type_of(source.name)
+            try:
+                stored = await store.put(key, descriptor, content_type=content_type, max_bytes=max_bytes)
+            except TooLarge:
+                return source.missing("The files of the run are larger than what is kept.")
+            except CcdError as error:
+                _log.warning("%s could not be kept: %s", key, error.message)
+                notes.append(error.message)
+                continue
+            return source.kept(state, stored)
+        return source.missing(" ".join(notes))
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """A file on its way into the store."""
+
+    name: str
+    kind: ArtifactKind
+    size_bytes: int
+    caption: str | None = None
+
+    def kept(self, state: ArtifactState, stored: Stored) -> ArtifactDraft:
+        return ArtifactDraft(
+            name=self.name,
+            kind=self.kind,
+            content_type=type_of(self.name),
+            size_bytes=stored.size_bytes,
+            sha256=stored.sha256,
+            caption=self.caption,
+            state=state,
+            location=stored.location,
+        )
+
+    def missing(self, note: str) -> ArtifactDraft:
+        return ArtifactDraft(
+            name=self.name,
+            kind=self.kind,
+            content_type=type_of(self.name),
+            size_bytes=self.size_bytes,
+            caption=self.caption,
+            state=ArtifactState.MISSING,
+            note=note,
+        )
+
+
+def kind_of(path: str) -> ArtifactKind:
+    """What a file below `out/` is, by its place and ending."""
+    suffix = PurePosixPath(path).suffix.lower()
+    if path.startswith("logs/"):
+        return ArtifactKind.LOG
+    if suffix in _IMAGES:
+        return ArtifactKind.SCREENSHOT
+    if suffix in _TABLES:
+        return ArtifactKind.TABLE
+    return ArtifactKind.DOWNLOAD
+
+
+def type_of(name: str) -> str:
+    """The content type by the file's ending; never one that a browser would run as a page of ours."""
+    suffix = PurePosixPath(name).suffix.lower()
+    guessed = _TYPES.get(suffix) or mimetypes.guess_type(name)[0] or "application/octet-stream"
+    is_active = any(word in guessed for word in ("html", "xml", "script", "svg"))
+    return "text/plain" if is_active else guessed
