@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,14 +21,29 @@ from ccdtasks.errors import CcdError, Conflict, Unavailable
 if TYPE_CHECKING:
     from alembic.config import Config as AlembicConfig
 
-REVISIONS = ("0001",)
-"""Every revision in order, the present one last: known here so that a start needs no Alembic (33 MB, 0.5 s)."""
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """The revisions in order, the present one last, and where Alembic finds their scripts."""
+
+    revisions: tuple[str, ...]
+    location: str
+
+    @property
+    def present(self) -> str:
+        return self.revisions[-1]
+
+
+OURS = Chain(("0001",), "ccdtasks:db/migrations")
+"""Listed here too, so that a start with an up-to-date database loads no Alembic (33 MB, 0.5 s)."""
 
 _KEPT = 5
 _COUNTED = ("tasks", "task_runs", "task_templates", "task_dependencies", "user_settings")
 
 
-async def bring_up_to_date(url: str, backups: Path, now: datetime, *, holds_lock: bool = False) -> Path | None:
+async def bring_up_to_date(
+    url: str, backups: Path, now: datetime, *, holds_lock: bool = False, chain: Chain = OURS
+) -> Path | None:
     """Migrates the database when it is older than the program; returns the snapshot that was made, if any.
 
     `holds_lock`: the caller has the instance's lock already. Refuses a newer, foreign, damaged or read-only database.
@@ -35,12 +51,12 @@ async def bring_up_to_date(url: str, backups: Path, now: datetime, *, holds_lock
     _require_folder(url)
     engine = create_async_engine(url, poolclass=NullPool, hide_parameters=True)
     try:
-        if not _is_unmade(url) and await _revision(engine) == REVISIONS[-1]:
+        if not _is_unmade(url) and await _revision(engine, chain) == chain.present:
             return None
         async with AsyncExitStack() as stack:
             if not holds_lock:
                 await stack.enter_async_context(instance_lock(url, wait_s=30))
-            return await _migrate(engine, url, backups, now)
+            return await _migrate(engine, url, backups, now, chain)
     except (SQLAlchemyError, OSError) as error:
         known = explained(error)
         if known is None:
@@ -50,10 +66,10 @@ async def bring_up_to_date(url: str, backups: Path, now: datetime, *, holds_lock
         await engine.dispose()
 
 
-async def _migrate(engine: AsyncEngine, url: str, backups: Path, now: datetime) -> Path | None:
+async def _migrate(engine: AsyncEngine, url: str, backups: Path, now: datetime, chain: Chain) -> Path | None:
     _refuse_empty_file(url, backups)
-    revision = await _revision(engine)  # once more: another process may have done it while we waited for the lock
-    if revision == REVISIONS[-1]:
+    revision = await _revision(engine, chain)  # once more: another process may have done it while we waited
+    if revision == chain.present:
         return None
     snapshot = None
     if revision is not None:
@@ -62,7 +78,7 @@ async def _migrate(engine: AsyncEngine, url: str, backups: Path, now: datetime) 
         if engine.dialect.name == "sqlite":
             await _begin_immediate(connection)
         before = await _counts(connection)
-        await connection.run_sync(_upgrade)
+        await connection.run_sync(_upgrade, chain)
         after = await _counts(connection)
         lost = [name for name, number in before.items() if after.get(name, 0) < number]
         if lost:
@@ -73,7 +89,7 @@ async def _migrate(engine: AsyncEngine, url: str, backups: Path, now: datetime) 
     return snapshot
 
 
-async def _revision(engine: AsyncEngine) -> str | None:
+async def _revision(engine: AsyncEngine, chain: Chain) -> str | None:
     """The revision of the database; None for one without any table. Raises Conflict for one that is not ours."""
     async with engine.connect() as connection:
         tables = set(await connection.run_sync(lambda sync: inspect(sync).get_table_names()))
@@ -82,28 +98,28 @@ async def _revision(engine: AsyncEngine) -> str | None:
         if "alembic_version" not in tables:
             raise Conflict("This database belongs to another program.", "name another one in `[database] url`")
         found = str(await connection.scalar(text("SELECT version_num FROM alembic_version")))
-    if found not in REVISIONS:
+    if found not in chain.revisions:
         raise Conflict(
             "The database was made by a newer ccdtasks.", "install that version again, or restore a snapshot"
         )
     return found
 
 
-def alembic_config(connection: Connection | None = None) -> AlembicConfig:
+def alembic_config(connection: Connection | None = None, chain: Chain = OURS) -> AlembicConfig:
     """Alembic's settings for the migrations inside this package; works from a wheel and from shiv."""
     from alembic.config import Config as AlembicConfig  # noqa: PLC0415 - loaded only when there is something to migrate
 
     config = AlembicConfig()
-    config.set_main_option("script_location", "ccdtasks:db/migrations")
+    config.set_main_option("script_location", chain.location)
     config.set_main_option("path_separator", "os")
     config.attributes["connection"] = connection
     return config
 
 
-def _upgrade(connection: Connection) -> None:
+def _upgrade(connection: Connection, chain: Chain) -> None:
     from alembic import command  # noqa: PLC0415
 
-    command.upgrade(alembic_config(connection), "head")
+    command.upgrade(alembic_config(connection, chain), "head")
 
 
 async def _begin_immediate(connection: AsyncConnection) -> None:
