@@ -60,6 +60,7 @@ install_packages() {
     log=$(mktemp)
     as_root apt-get -q -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 update >"$log" 2>&1 &&
         as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -y -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 \
+            -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold \
             install --no-install-recommends "${missing[@]}" >>"$log" 2>&1 || {
         tail -n 20 "$log" >&2
         fail "apt could not install the packages; its last words are above" "the whole output is in $log"
