@@ -25,8 +25,10 @@ def image() -> None:
 
 
 @image.command()
+@click.option(
+    "--refresh", is_flag=True, help="Fetch the newest base and packages, such as Chromium's security updates."
+)
 @click.option("--verbose", is_flag=True, help="Show everything that the build says.")
-@click.option("--refresh", is_flag=True, help="Build it anew, with the newest Chromium and base system.")
 @verb
 @click.pass_obj
 def build(shell: Shell, verbose: bool, refresh: bool) -> None:
