@@ -1,19 +1,45 @@
-"""The root: opens all parts on one exit stack and closes them in reverse."""
+"""The root: opens all parts on one exit stack, runs the loops, and closes everything in reverse.
+
+stop event --> loops cancelled --> sockets closed (containers live on) --> database closed --> lock released
+dead loop  --> the same, and a non-zero exit: systemd starts us again, and every run is taken up again
+"""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import asyncio
+import logging
+import os
+import signal
+import threading
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from typing import Any
 
 from sqlalchemy import make_url
 
-from ccdtasks.config import Config
+from ccdtasks import __version__
+from ccdtasks.adapters.systemd import ServiceManager
+from ccdtasks.config import BadConfig, Config
 from ccdtasks.core import Core, build_core
 from ccdtasks.core.facts import MODEL_AUTH, credential_fingerprint
 from ccdtasks.db import Database
+from ccdtasks.db.lock import instance_lock
 from ccdtasks.db.migrate import bring_up_to_date
+from ccdtasks.engine.assembly import open_parts
+from ccdtasks.engine.delivery import DeliveryLoop
+from ccdtasks.engine.dispatcher import Dispatcher
+from ccdtasks.engine.parts import Parts, Patience
+from ccdtasks.engine.reaper import Reaper
+from ccdtasks.engine.watchdog import LagWatchdog
+from ccdtasks.errors import Invalid, Unavailable
 from ccdtasks.events import Bus
+from ccdtasks.logs import set_up_log
 from ccdtasks.times import Clock, SystemClock
+
+_LOCK_WAIT_S = 10.0  # a restart may overlap with the end of the life before
+_STOP_LIMIT_S = 30.0
+
+_log = logging.getLogger(__name__)
 
 
 def database_url(config: Config) -> str:
@@ -42,3 +68,112 @@ async def open_core(
         yield core
     finally:
         await db.close()
+
+
+async def serve(
+    config: Config,
+    *,
+    stop: asyncio.Event | None = None,
+    on_ready: Callable[[], None] | None = None,
+    patience: Patience | None = None,
+) -> None:
+    """Runs the service until `stop` is set, or SIGTERM or SIGINT arrives; sessions go on without it.
+
+    Raises BadConfig when the configuration cannot work here, Conflict when another one has the database, and whatever
+    a loop died of.
+    """
+    stop = stop or asyncio.Event()
+    set_up_log(config.log)
+    _make_data_dir(config)
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(instance_lock(database_url(config), wait_s=_LOCK_WAIT_S))
+        core = await stack.enter_async_context(open_core(config, holds_lock=True))
+        try:
+            parts = await stack.enter_async_context(open_parts(core, patience))
+        except Invalid as error:
+            raise BadConfig([str(error)]) from error
+        with _signals(stop):
+            await _run_loops(core, parts, stop, on_ready)
+
+
+async def _run_loops(core: Core, parts: Parts, stop: asyncio.Event, on_ready: Callable[[], None] | None) -> None:
+    manager, dispatcher = ServiceManager(), Dispatcher(parts)
+    loops: dict[str, Coroutine[Any, Any, None]] = {
+        "lag-watchdog": LagWatchdog().run(),
+        "dispatcher": dispatcher.run(),
+        "reaper": Reaper(parts, dispatcher.holds).run(),
+        "keeper": parts.keeper.run(),
+        "service-manager": manager.run(),
+        **_discord_loops(core, parts, stop),
+    }
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(_forever(name, loop, stop), name=name) for name, loop in loops.items()]
+        await dispatcher.is_adopted.wait()
+        manager.ready()
+        _log.info("ccdtasks %s is ready", __version__)
+        if on_ready is not None:
+            on_ready()
+        await stop.wait()
+        _log.info("stopping; sessions go on by themselves")
+        manager.stopping()
+        for task in tasks:
+            task.cancel()
+
+
+def _discord_loops(core: Core, parts: Parts, stop: asyncio.Event) -> dict[str, Coroutine[Any, Any, None]]:
+    """The bot and the delivery loop; none without a token, and the rows of the outbox wait for one."""
+    if core.config.discord.token is None:
+        _log.info("no [discord] token is configured: running without Discord")
+        return {}
+    from ccdtasks.bot import Bot, run_forever  # noqa: PLC0415  33 MB that only a process with Discord needs
+
+    bot = Bot(core, core.config, parts.keeper.store)
+    return {"discord": run_forever(bot, stop), "delivery": DeliveryLoop(core, bot.projection).run()}
+
+
+async def _forever(name: str, loop: Coroutine[Any, Any, None], stop: asyncio.Event) -> None:
+    """A loop that ends while nobody asked for it takes the process down, whatever way it ended."""
+    try:
+        await loop
+    except Exception:
+        _log.exception("the loop %s died", name)
+        raise
+    if not stop.is_set():
+        raise RuntimeError(f"the loop {name} ended by itself")
+
+
+@contextmanager
+def _signals(stop: asyncio.Event) -> Iterator[None]:
+    """SIGTERM and SIGINT set `stop`, where signals can be had (the main thread)."""
+    loop = asyncio.get_running_loop()
+
+    def end() -> None:
+        stop.set()
+        _bound_the_end()
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, end)
+    try:
+        yield
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+
+
+def _bound_the_end() -> None:
+    """Closing waits for threads that wait for others; whatever hangs there, the process is gone in half a minute."""
+    timer = threading.Timer(_STOP_LIMIT_S, os._exit, (1,))
+    timer.daemon = True
+    timer.start()
+
+
+def _make_data_dir(config: Config) -> None:
+    path = config.paths.data_dir
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        hint = "check `[paths] data_dir` and who owns the folder"
+        raise Unavailable("disk", f"The data folder {path} cannot be made: {error.strerror}.", hint) from error

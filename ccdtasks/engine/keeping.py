@@ -45,7 +45,7 @@ class Keeper:
 
     def __init__(self, core: Core, store: ArtifactStore, spool: LocalStore | None, threads: Executor) -> None:
         self._core = core
-        self._store = store
+        self.store = store
         self._spool = spool
         self._threads = threads
 
@@ -97,7 +97,7 @@ class Keeper:
             location = artifact.location or ""
             try:
                 with self._opened(self._spool, location) as descriptor:
-                    await self._store.put(
+                    await self.store.put(
                         location,
                         descriptor,
                         content_type=artifact.content_type,
@@ -111,7 +111,7 @@ class Keeper:
 
     async def read(self, location: str, state: ArtifactState, max_bytes: int) -> bytes:
         """The bytes of an artifact, wherever it lies. Raises `TooLarge`, NotFound or Unavailable."""
-        holder = self._spool if state is ArtifactState.LOCAL and self._spool else self._store
+        holder = self._spool if state is ArtifactState.LOCAL and self._spool else self.store
         return await holder.read(location, max_bytes)
 
     @contextmanager
@@ -133,7 +133,7 @@ class Keeper:
 
     async def _keep(self, source: _Source, descriptor: int, prefix: str, max_bytes: int) -> ArtifactDraft:
         notes = []
-        for state, store in ((ArtifactState.STORED, self._store), (ArtifactState.LOCAL, self._spool)):
+        for state, store in ((ArtifactState.STORED, self.store), (ArtifactState.LOCAL, self._spool)):
             if store is None:
                 continue
             key, content_type = f"{prefix}/{source.name}", type_of(source.name)

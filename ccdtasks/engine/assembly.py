@@ -1,0 +1,95 @@
+"""Puts the parts of the engine together over an open core."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, asynccontextmanager
+from urllib.parse import urlsplit
+
+from ccdtasks.adapters.podman import Podman, find_socket
+from ccdtasks.adapters.s3 import S3Store
+from ccdtasks.adapters.seccomp import write_session_profile
+from ccdtasks.adapters.storage import LocalStore
+from ccdtasks.config import ClaudeConfig, Config
+from ccdtasks.core import Core
+from ccdtasks.engine.cleaning import Cleaner
+from ccdtasks.engine.folder import RunFolders
+from ccdtasks.engine.keeping import ArtifactStore, Keeper
+from ccdtasks.engine.parts import Parts, Patience, read_boot_id
+from ccdtasks.gateways.egress import EgressGateway
+from ccdtasks.gateways.model import Credential, ModelGateway
+from ccdtasks.gateways.prices import PriceTable
+
+_THREADS = 4
+
+
+@asynccontextmanager
+async def open_parts(core: Core, patience: Patience | None = None) -> AsyncIterator[Parts]:
+    """The parts that runs share. Needs neither Podman nor the store to answer.
+
+    Raises Invalid for a data folder whose path is too long, Unavailable for one that cannot be written, and for a host
+    without a seccomp profile to derive ours from.
+    """
+    config = core.config
+    async with AsyncExitStack() as stack:
+        threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="folders")
+        stack.callback(threads.shutdown, wait=False, cancel_futures=True)
+        folders = RunFolders(config.paths.data_dir / "runs", config.limits.run_folder_mib)
+        folders.prepare()
+        seccomp_profile = config.paths.data_dir / "seccomp.json"
+        write_session_profile(seccomp_profile)
+        podman = Podman(find_socket(config.podman.socket))
+        stack.push_async_callback(podman.close)
+        store = open_store(config)
+        stack.push_async_callback(store.close)
+        spool = None if isinstance(store, LocalStore) else LocalStore(config.paths.data_dir / "spool")
+        if spool is not None:
+            stack.push_async_callback(spool.close)
+        model = ModelGateway(credential(config.claude), config.claude.base_url, PriceTable())
+        stack.push_async_callback(model.close)
+        instance_id = await core.facts.instance_id()
+        cleaner = Cleaner(
+            podman,
+            folders,
+            image=config.podman.image,
+            seccomp_profile=seccomp_profile,
+            labels={"ccdtasks.instance": instance_id},
+        )
+        yield Parts(
+            core=core,
+            podman=podman,
+            folders=folders,
+            cleaner=cleaner,
+            keeper=Keeper(core, store, spool, threads),
+            model=model,
+            egress=EgressGateway(model_hosts=(urlsplit(config.claude.base_url).hostname or "",)),
+            seccomp_profile=seccomp_profile,
+            instance_id=instance_id,
+            boot_id=read_boot_id(),
+            threads=threads,
+            patience=patience or Patience(),
+        )
+
+
+def open_store(config: Config) -> ArtifactStore:
+    """The store of artifacts that the configuration names. Makes no connection yet."""
+    storage = config.storage
+    if storage.kind == "local":
+        return LocalStore(storage.path or config.paths.data_dir / "artifacts")
+    return S3Store(
+        bucket=storage.bucket or "",
+        endpoint_url=storage.endpoint_url,
+        region=storage.region,
+        access_key=storage.access_key.get_secret_value() if storage.access_key else None,
+        secret_key=storage.secret_key.get_secret_value() if storage.secret_key else None,
+    )
+
+
+def credential(claude: ClaudeConfig) -> Credential | None:
+    """The real credential for the model API, None when none is configured."""
+    if claude.oauth_token is not None:
+        return Credential("oauth_token", claude.oauth_token.get_secret_value())
+    if claude.api_key is not None:
+        return Credential("api_key", claude.api_key.get_secret_value())
+    return None
