@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Any, cast
 
 import discord
 
-from ccdtasks.bot import cards, text
+from ccdtasks.bot import text
 from ccdtasks.bot.access import actor_of
 from ccdtasks.bot.handling import handled
-from ccdtasks.bot.messages import reply
+from ccdtasks.bot.messages import reply_started
 from ccdtasks.bot.params import parse_lines
-from ccdtasks.bot.views import THREAD_WAIT_S
 from ccdtasks.core.parameters import MAX_VALUE, Parameter
 from ccdtasks.db.enums import Trigger
 from ccdtasks.db.models import Task
@@ -61,10 +60,8 @@ async def ask_missing(
 async def start(interaction: discord.Interaction[Bot], task: Task, values: Mapping[str, str]) -> None:
     """Starts a run and tells where to follow it."""
     await interaction.response.defer(ephemeral=True, thinking=True)
-    bot = interaction.client
-    begun = await bot.core.runs.start(actor_of(interaction), task.task_name, values, Trigger.MANUAL)
-    thread_id = await bot.projection.thread_of(begun.run.id, THREAD_WAIT_S)
-    await reply(interaction, cards.task.started(begun, task, thread_id))
+    begun = await interaction.client.core.runs.start(actor_of(interaction), task.task_name, values, Trigger.MANUAL)
+    await reply_started(interaction, begun, task)
 
 
 def _field(parameter: Parameter) -> discord.ui.Label[Any]:

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Any
 import discord
 
 from ccdtasks.bot.cards.card import Button, Card, File
+from ccdtasks.bot.cards.task import started
+from ccdtasks.core.runs import StartedRun
+from ccdtasks.db.models import Task
 
 if TYPE_CHECKING:
     from ccdtasks.bot.client import Bot
@@ -27,6 +30,16 @@ async def reply(interaction: discord.Interaction[Bot], card: Card) -> None:
         await interaction.followup.send(**_body(card), files=files, ephemeral=True)
     else:
         await interaction.response.send_message(**_body(card), files=files, ephemeral=True)
+
+
+async def reply_started(interaction: discord.Interaction[Bot], begun: StartedRun, task: Task) -> None:
+    """Tells that a run is on its way; the link to its thread follows as soon as there is one."""
+    await reply(interaction, started(begun, task, None))
+
+    async def show(thread_id: str) -> None:
+        await interaction.edit_original_response(**editing(started(begun, task, thread_id)))
+
+    await interaction.client.projection.when_thread(begun.run.id, show)
 
 
 async def turn(interaction: discord.Interaction[Bot], card: Card) -> None:

@@ -6,7 +6,7 @@ has the id of the message it starts from, an edit is an edit; and what somebody 
 
 from __future__ import annotations
 
-import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from hashlib import sha256
@@ -30,8 +30,12 @@ if TYPE_CHECKING:
     from ccdtasks.bot.client import Bot
 
 WEEK_MIN: Literal[10080] = 10080
+REPLY_LASTS_S = 14 * 60
+"""Discord lets a reply be edited for 15 minutes."""
 _STATUS = {"completed": "complete", "failed": "failed", "cancelled": "cancelled"}
 T = TypeVar("T")
+
+log = logging.getLogger(__name__)
 
 
 class Projection:
@@ -41,7 +45,7 @@ class Projection:
         self._bot = bot
         self._store = store
         self._sent: dict[UUID, int] = {}
-        self._threads: dict[UUID, asyncio.Event] = {}
+        self._waiting: dict[UUID, tuple[float, Callable[[str], Awaitable[None]]]] = {}
 
     async def deliver(self, message: DiscordMessage, view: RunView | None) -> Delivered:
         """Shows a row in Discord as it is now. Raises Unavailable, LimitReached (later) or Invalid (never)."""
@@ -64,18 +68,23 @@ class Projection:
             return await self._open(message, view, card)
         return await self._tell(message, view, card)
 
-    async def thread_of(self, run_id: UUID, timeout_s: float) -> str | None:
-        """The id of a run's thread, waiting a little for it to be made."""
-        made_now = self._threads.setdefault(run_id, asyncio.Event())
+    async def when_thread(self, run_id: UUID, show: Callable[[str], Awaitable[None]]) -> None:
+        """Calls `show` with the id of a run's thread: now if there is one, else when it is made within 14 minutes."""
+        now_s = self._bot.core.clock.monotonic_s()
+        self._waiting = {key: each for key, each in self._waiting.items() if now_s - each[0] < REPLY_LASTS_S}
+        self._waiting[run_id] = (now_s, show)
+        thread_id = (await self._bot.core.runs.load(run_id)).run.discord_thread_id
+        if thread_id:
+            await self._show_thread(run_id, thread_id)
+
+    async def _show_thread(self, run_id: UUID, thread_id: str) -> None:
+        _, show = self._waiting.pop(run_id, (0.0, None))
+        if show is None:
+            return
         try:
-            async with asyncio.timeout(timeout_s):
-                while (thread_id := (await self._bot.core.runs.load(run_id)).run.discord_thread_id) is None:
-                    await made_now.wait()
-        except TimeoutError:
-            return None
-        finally:
-            self._threads.pop(run_id, None)
-        return thread_id
+            await show(thread_id)
+        except discord.HTTPException as error:
+            log.info("A reply could not get the link to its thread (Discord says %s).", error.code)
 
     async def _open(self, message: DiscordMessage, view: RunView, card: Card) -> Delivered:
         """The message in the task's channel, and the thread that starts from it, named once more at the end."""
@@ -210,9 +219,7 @@ class Projection:
 
     async def _keep(self, lane: UUID, thread_id: str, name: str, channel_id: str, ended: str | None) -> None:
         await self._bot.core.runs.set_thread(lane, channel_id, thread_id, name, _STATUS.get(ended or "", "running"))
-        waiting = self._threads.get(lane)
-        if waiting:
-            waiting.set()
+        await self._show_thread(lane, thread_id)
 
     def _notification_channel(self) -> int:
         """The channel of `[discord] notification_channel`, an id or a name; else the server's system channel."""

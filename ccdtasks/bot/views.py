@@ -12,7 +12,7 @@ import discord
 from ccdtasks.bot import cards
 from ccdtasks.bot.access import actor_of
 from ccdtasks.bot.handling import handled
-from ccdtasks.bot.messages import reply, turn
+from ccdtasks.bot.messages import reply, reply_started, turn
 from ccdtasks.core.tasks import TaskFilter
 from ccdtasks.db.models import RunEvent
 
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
 UUID_PATTERN = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 LOG_LINES = 20_000
-THREAD_WAIT_S = 4
-"""How long a reply waits for the thread that it wants to link; most are made within a second."""
 
 
 class _Button(discord.ui.DynamicItem[discord.ui.Button[discord.ui.View]], template=r"none"):
@@ -54,9 +52,7 @@ class RunAgain(_Button, template=rf"run:again:(?P<run_id>{UUID_PATTERN})"):
         await interaction.response.defer(ephemeral=True, thinking=True)
         bot = interaction.client
         begun = await bot.core.runs.again(actor_of(interaction), UUID(self.match["run_id"]))
-        task = await bot.core.tasks.load(begun.run.task_id)
-        thread_id = await bot.projection.thread_of(begun.run.id, THREAD_WAIT_S)
-        await reply(interaction, cards.task.started(begun, task, thread_id))
+        await reply_started(interaction, begun, await bot.core.tasks.load(begun.run.task_id))
 
 
 class StopRun(_Button, template=rf"run:stop:(?P<run_id>{UUID_PATTERN})"):

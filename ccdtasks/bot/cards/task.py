@@ -21,7 +21,7 @@ PAGE = 10
 """Tasks on one page of the list."""
 
 
-def created(task: Task) -> Card:
+def created(task: Task, channel_id: str) -> Card:
     """`ticket-checker is ready. It needs origin and dates; price_threshold is 500 unless you say otherwise.`"""
     name = text.plain(task.task_name, 100)
     required = [text.code(each["name"], 60) for each in task.required_parameters]
@@ -36,7 +36,7 @@ def created(task: Task) -> Card:
         title=f"✓ {name}: ready",
         body=join(
             f"{needs}{defaults}.",
-            f"Its channel: <#{task.discord_channel_id}>" if task.discord_channel_id else "",
+            f"Its channel: <#{channel_id}>",
             f"Start it with {text.code(f'/task-start {task.task_name} {example}'.strip(), 300)}",
         ),
         colour=GREEN,

@@ -40,7 +40,7 @@ async def task_create(
     await bot.core.tasks.check(actor, draft)
     async with bot.places.lent(draft) as place:
         task = await bot.core.tasks.create(actor, draft, place)
-    await reply(interaction, cards.task.created(task))
+    await reply(interaction, cards.task.created(task, place.channel_id))
 
 
 @app_commands.command(name="task-list", description="Your tasks: what they do and how the last runs went")
