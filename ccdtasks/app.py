@@ -33,6 +33,7 @@ from ccdtasks.engine.reaper import Reaper
 from ccdtasks.engine.watchdog import LagWatchdog
 from ccdtasks.errors import Invalid, Unavailable
 from ccdtasks.events import Bus
+from ccdtasks.gateways.resolver import Resolve
 from ccdtasks.logs import set_up_log
 from ccdtasks.times import Clock, SystemClock
 
@@ -76,8 +77,11 @@ async def serve(
     stop: asyncio.Event | None = None,
     on_ready: Callable[[], None] | None = None,
     patience: Patience | None = None,
+    resolve: Resolve | None = None,
 ) -> None:
     """Runs the service until `stop` is set, or SIGTERM or SIGINT arrives; sessions go on without it.
+
+    `resolve`: how sessions find the addresses of names; the system's own way when left out.
 
     Raises BadConfig when the configuration cannot work here, Conflict when another one has the database, and whatever
     a loop died of.
@@ -89,7 +93,7 @@ async def serve(
         await stack.enter_async_context(instance_lock(database_url(config), wait_s=_LOCK_WAIT_S))
         core = await stack.enter_async_context(open_core(config, holds_lock=True))
         try:
-            parts = await stack.enter_async_context(open_parts(core, patience))
+            parts = await stack.enter_async_context(open_parts(core, patience, resolve))
         except Invalid as error:
             raise BadConfig([str(error)]) from error
         with _signals(stop):

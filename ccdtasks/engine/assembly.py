@@ -20,13 +20,16 @@ from ccdtasks.engine.parts import Parts, Patience, read_boot_id
 from ccdtasks.gateways.egress import EgressGateway
 from ccdtasks.gateways.model import Credential, ModelGateway
 from ccdtasks.gateways.prices import PriceTable
+from ccdtasks.gateways.resolver import Resolve
 
 _THREADS = 4
 
 
 @asynccontextmanager
-async def open_parts(core: Core, patience: Patience | None = None) -> AsyncIterator[Parts]:
-    """The parts that runs share. Needs neither Podman nor the store to answer.
+async def open_parts(
+    core: Core, patience: Patience | None = None, resolve: Resolve | None = None
+) -> AsyncIterator[Parts]:
+    """The parts that runs share. Needs neither Podman nor the store to answer. `resolve`: names for the egress gateway.
 
     Raises Invalid for a data folder whose path is too long, Unavailable for one that cannot be written, and for a host
     without a seccomp profile to derive ours from.
@@ -63,7 +66,7 @@ async def open_parts(core: Core, patience: Patience | None = None) -> AsyncItera
             cleaner=cleaner,
             keeper=Keeper(core, store, spool, threads),
             model=model,
-            egress=EgressGateway(model_hosts=(urlsplit(config.claude.base_url).hostname or "",)),
+            egress=EgressGateway(resolve=resolve, model_hosts=(urlsplit(config.claude.base_url).hostname or "",)),
             seccomp_profile=seccomp_profile,
             instance_id=instance_id,
             boot_id=read_boot_id(),
