@@ -17,7 +17,7 @@ import discord
 
 from ccdtasks.bot import uploads
 from ccdtasks.bot.cards.card import Card
-from ccdtasks.bot.cards.run import notice, render, thread_name
+from ccdtasks.bot.cards.run import goes_on_here, notice, render, thread_name
 from ccdtasks.bot.faults import ARCHIVED, THREAD_EXISTS, TOO_LARGE, UNKNOWN_CHANNEL, discord_errors
 from ccdtasks.bot.messages import editing, made, sending
 from ccdtasks.core.outbox import Delivered
@@ -91,10 +91,8 @@ class Projection:
         done = await self._in_channel(view, lambda channel_id: self._show(message, card, channel_id))
         ended = message.payload.get("ended")
         thread_id, name = view.run.discord_thread_id, thread_name(view, ended)
-        if thread_id is None:
+        if thread_id is None or (ended and not await self._rename(int(thread_id), name)):
             thread_id = await self._start_thread(int(done.channel_id), int(done.message_id), name)
-        elif ended:
-            await self._rename(int(thread_id), name)
         await self._keep(message.lane, thread_id, name, view.run.discord_channel_id or done.channel_id, ended)
         self._sent.pop(message.id, None)
         return done
@@ -174,36 +172,28 @@ class Projection:
         return str(message_id)
 
     async def _restart_thread(self, message: DiscordMessage, view: RunView) -> tuple[str, str]:
-        """A thread in place of one that is gone, below a new opening: the old one had its only thread."""
-        name = thread_name(view, None)
-        nonce = sha256(f"{message.lane}:{view.run.discord_thread_id}".encode()).hexdigest()[:25]
-        opening = DiscordMessage(
-            id=message.lane,
-            lane=message.lane,
-            key="opening",
-            nonce=nonce,
-            message_type=MessageType.RUN_OPENING,
-            payload={},
-        )
-        card = render(opening, view, self._bot.core.clock.now())
+        """A thread in place of one that is gone, below a message of its own: the opening can have but one."""
+        name, lost = thread_name(view, None), view.run.discord_thread_id
+        nonce = sha256(f"{message.lane}:{lost}".encode()).hexdigest()[:25]
 
         async def begin(channel_id: int) -> tuple[str, str]:
-            done = await self._show(opening, card, channel_id)
-            return done.channel_id, await self._start_thread(channel_id, int(done.message_id), name)
+            place = self._bot.get_partial_messageable(channel_id, guild_id=self._bot.guild_id)
+            anchor = await self._send(place, goes_on_here(view), nonce)
+            return str(channel_id), await self._start_thread(channel_id, int(anchor.message_id), name)
 
         channel_id, thread_id = await self._in_channel(view, begin)
         await self._keep(message.lane, thread_id, name, channel_id, None)
-        self._sent.pop(opening.id, None)
         return channel_id, thread_id
 
-    async def _rename(self, thread_id: int, name: str) -> None:
-        """Once a run: Discord allows two renames in ten minutes."""
+    async def _rename(self, thread_id: int, name: str) -> bool:
+        """Once a run: Discord allows two renames in ten minutes. False when the thread is gone."""
         try:
             found = await self._bot.fetch_channel(thread_id)
         except discord.NotFound:
-            return
+            return False
         if isinstance(found, discord.Thread) and found.name != name:
             await found.edit(name=name, archived=False)
+        return True
 
     async def _unarchived(self, place_id: int, act: Callable[[], Awaitable[T]]) -> T:
         """Discord refuses to touch what lies in an archived thread; so it is opened first."""

@@ -21,7 +21,9 @@ async def test_a_task_is_made_with_its_channel_in_the_category_of_its_type(world
     reply = await world.alice.slash(world.lobby, "task-create", name="ticket-checker", prompt=PROMPT)
     assert reply.ephemeral
     assert "✓ ticket-checker: ready" in said(reply)
-    assert "It needs `origin`, `destination` and `dates`; `price_threshold` is 500 unless you say otherwise." in said(reply)
+    assert "It needs `origin`, `destination` and `dates`; `price_threshold` is 500 unless you say otherwise." in said(
+        reply
+    )
     channel = world.bot.get_channel(world.channel("ticket-checker").id)
     assert channel.category.name == "Ticket Price Monitoring"
     assert "flights" in channel.topic
@@ -254,7 +256,9 @@ async def test_a_log_of_nothing_and_of_nobody(world: World) -> None:
     await world.make()
     await world.alice.slash(world.lobby, "task-start", task="ticket-checker")
     claim = await world.begin()
-    assert "Nothing was logged yet" in said(await world.alice.slash(world.lobby, "task-logs", session=str(claim.run_id)))
+    assert "Nothing was logged yet" in said(
+        await world.alice.slash(world.lobby, "task-logs", session=str(claim.run_id))
+    )
     assert "There is no run" in said(await world.alice.slash(world.lobby, "task-logs", session="ffff0000"))
     assert "There is no run" in said(await world.alice.slash(world.lobby, "task-logs", session="; DROP TABLE"))
 

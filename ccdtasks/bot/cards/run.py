@@ -43,6 +43,11 @@ def notice(message: DiscordMessage) -> Card:
     )
 
 
+def goes_on_here(view: RunView) -> Card:
+    """Stands above a thread that takes the place of a deleted one; true whatever comes of the run."""
+    return Card(title=_title(view, "▶", "goes on here"), body="The thread of this run was deleted.")
+
+
 def thread_name(view: RunView, ended: str | None) -> str:
     """`Run 2026-01-17 15:30 - Running`, in the timezone of the task."""
     word = {"completed": "Complete", "failed": "Failed", "cancelled": "Cancelled"}.get(ended or "", "Running")

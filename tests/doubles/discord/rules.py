@@ -16,7 +16,6 @@ class RuleBook:
 
     def __init__(self) -> None:
         self._renames: dict[str, list[float]] = defaultdict(list)
-        self._threads: set[str] = set()
 
     def errors(self, method: str, path: str, body: Any, at_s: float = 0.0) -> list[str]:
         """What is wrong with this request, given those before."""
@@ -32,10 +31,6 @@ class RuleBook:
                 found.append("a topic has at most 1024 characters")
         if parts[0] == "channels" and method == "PATCH" and len(parts) == 2 and body:
             found += self._renamed(parts[1], body, at_s)
-        if method == "POST" and parts[-1] == "threads" and "messages" in parts:
-            if parts[-2] in self._threads:
-                found.append("a message has one thread (160004)")
-            self._threads.add(parts[-2])
         return [f"{method} {path}: {each}" for each in found]
 
     def _renamed(self, channel: str, body: dict[str, Any], at_s: float) -> list[str]:
