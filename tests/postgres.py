@@ -65,7 +65,8 @@ def _unprivileged() -> pwd.struct_passwd | None:
 
 def _await_ready(binaries: Path, folder: Path, server: subprocess.Popen[bytes]) -> None:
     deadline = time.monotonic() + 60
-    while subprocess.run([binaries / "pg_isready", "-q", "-h", folder, "-U", "ccd", "-d", "postgres"]).returncode != 0:
+    asks = [binaries / "pg_isready", "-q", "-h", folder, "-U", "ccd", "-d", "postgres"]
+    while subprocess.run(asks, check=False).returncode != 0:
         if server.poll() is not None or time.monotonic() > deadline:
             raise RuntimeError(f"PostgreSQL did not start: {(folder / 'log').read_text()}")
         time.sleep(0.05)

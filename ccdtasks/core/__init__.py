@@ -43,7 +43,7 @@ def build_core(db: Database, bus: Bus, clock: Clock, config: Config) -> Core:
     """Puts the parts together over an open database."""
     access, audit, facts = Access(config), Audit(db, clock), Facts(db, clock)
     outbox, artifacts = Outbox(db, clock), Artifacts(db, clock, access)
-    endings = Endings(config, clock, outbox, artifacts, facts)
+    endings = Endings(config=config, clock=clock, outbox=outbox, artifacts=artifacts, facts=facts)
     tasks = Tasks(db, bus, clock, access, audit)
     return Core(
         db=db,
@@ -52,8 +52,18 @@ def build_core(db: Database, bus: Bus, clock: Clock, config: Config) -> Core:
         config=config,
         access=access,
         tasks=tasks,
-        runs=Runs(db, bus, clock, config, access, audit, tasks, outbox, endings),
-        claims=Claims(db, bus, clock, config, outbox, facts, endings),
+        runs=Runs(
+            db=db,
+            bus=bus,
+            clock=clock,
+            config=config,
+            access=access,
+            audit=audit,
+            tasks=tasks,
+            outbox=outbox,
+            endings=endings,
+        ),
+        claims=Claims(db=db, bus=bus, clock=clock, config=config, outbox=outbox, facts=facts, endings=endings),
         artifacts=artifacts,
         messages=outbox,
         audit=audit,

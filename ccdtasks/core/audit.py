@@ -27,18 +27,17 @@ class Audit:
         session: AsyncSession,
         actor: Actor,
         action: str,
-        object_type: str,
         object_id: object,
         details: Mapping[str, Any] | None = None,
     ) -> None:
-        """Adds an entry to the caller's transaction. `action`: `task.create`, `run.stop`; details hold no secrets."""
+        """Adds an entry to the caller's transaction. `action`: `task.create`, `run.stop`; no secrets."""
         session.add(
             AuditEntry(
                 at=self._clock.now(),
                 actor_id=actor.user_id,
                 via=actor.via,
                 action=action,
-                object_type=object_type,
+                object_type=action.partition(".")[0],
                 object_id=str(object_id),
                 details=dict(details) if details else None,
             )

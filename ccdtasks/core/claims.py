@@ -18,7 +18,8 @@ from ccdtasks.config import Config
 from ccdtasks.core import recording
 from ccdtasks.core.endings import Ended, Endings, Outcome
 from ccdtasks.core.facts import Facts
-from ccdtasks.core.guestlog import GuestEvent
+from ccdtasks.core.guestlog import GuestEvent, fold
+from ccdtasks.core.interventions import Interventions
 from ccdtasks.core.moves import Lost, move
 from ccdtasks.core.outbox import Outbox
 from ccdtasks.core.states import ACTIVE
@@ -86,7 +87,7 @@ class Claims:
     """Claims of runs, from the queue to the final state."""
 
     def __init__(
-        self, db: Database, bus: Bus, clock: Clock, config: Config, outbox: Outbox, facts: Facts, endings: Endings
+        self, *, db: Database, bus: Bus, clock: Clock, config: Config, outbox: Outbox, facts: Facts, endings: Endings
     ) -> None:
         self._db = db
         self._bus = bus
@@ -95,6 +96,7 @@ class Claims:
         self._outbox = outbox
         self._facts = facts
         self._endings = endings
+        self._interventions = Interventions(config, outbox)
 
     async def claim_next(self, now: datetime, boot_id: str, limit: int) -> Claim | None:
         """Claims the run whose turn it is: of the owner with the fewest active runs, the one that waits longest.
@@ -160,7 +162,9 @@ class Claims:
             attempt = await session.get_one(Session, claim.session_id)
             batch = await recording.store(session, run, attempt, lines, now)
             attempt.events_offset = max(attempt.events_offset, offset)
-            changed = await recording.apply(session, run, batch.events, now, self._outbox, self._config)
+            changed = False
+            for event in batch.events:
+                changed |= fold(run, event) or await self._interventions.take(session, run, event, now)
             if changed:
                 await self._outbox.touch(session, run.id, "card")
         if changed:
@@ -173,7 +177,8 @@ class Claims:
         """Adds an event of the engine's own to the log of the run, with a number below zero."""
         async with self._db.write() as session:
             run = await self._mine(session, claim)
-            await recording.note(session, run, claim.session_id, type, clean_json(dict(data)), self._clock.now())
+            cleaned, now = clean_json(dict(data)), self._clock.now()
+            await recording.note(session, run, claim.session_id, type=type, data=cleaned, now=now)
         self._publish(RunChanged(claim.run_id))
 
     async def meter(

@@ -65,6 +65,7 @@ class Endings:
 
     def __init__(
         self,
+        *,
         config: Config,
         clock: Clock,
         outbox: Outbox,
@@ -191,7 +192,7 @@ class Endings:
 
 
 def _judged(run: TaskRun, outcome: Outcome) -> Outcome:
-    """The outcome after the evidence: a wish to stop wins, and nothing is completed without result, picture and address."""
+    """The outcome by the evidence: a wish to stop wins; nothing is completed without result, picture and address."""
     if run.stop_requested_at is not None:
         return replace(outcome, status=RunStatus.CANCELLED, reason=None)
     if outcome.status not in FINAL:

@@ -74,7 +74,7 @@ class Result:
 
 
 def read_result(given: Mapping[str, Any]) -> Result:
-    """Checks the arguments of `submit_result`. Wrong kinds raise Invalid("result"); what is too large is cut and noted."""
+    """Checks the arguments of `submit_result`: wrong kinds raise Invalid("result"), what is too large is cut, noted."""
     cut: list[str] = []
     summary = given.get("summary") or ""
     if not isinstance(summary, str):

@@ -76,6 +76,7 @@ class Runs:
 
     def __init__(
         self,
+        *,
         db: Database,
         bus: Bus,
         clock: Clock,
@@ -145,7 +146,7 @@ class Runs:
             await session.flush()
             if run.status not in ACTIVE:
                 await self._endings.end(session, run, Outcome(RunStatus.CANCELLED))
-            self._audit.record(session, actor, "run.stop", "run", run.id, {"force": force})
+            self._audit.record(session, actor, "run.stop", run.id, {"force": force})
         self._publish(RunChanged(run.id), MessagePending(run.id))
         return run
 
@@ -281,7 +282,7 @@ class Runs:
         payload = {"task": task.task_name, "session_id": str(run.id), "parameters": values, "trigger": trigger.value}
         await self._outbox.put(session, run, "opening", MessageType.RUN_OPENING, payload)
         await self._outbox.put(session, run, "card", MessageType.LIVE_CARD)
-        self._audit.record(session, actor, "run.start", "run", run.id, {"task": task.task_name})
+        self._audit.record(session, actor, "run.start", run.id, {"task": task.task_name})
         return StartedRun(run, run.id, await position_of(session, run) or 1)
 
     async def _require_rate(self, session: AsyncSession, actor: Actor) -> None:

@@ -33,7 +33,7 @@ class _Settings(BaseModel):
 
 
 class Retries(_Settings):
-    """How often in all, and how long between: `backoff_s` doubles with each attempt up to `cap_s`, then is drawn by lot."""
+    """How often in all, and how long between: drawn by lot below `backoff_s`, which doubles each time up to `cap_s`."""
 
     attempts: int = Field(3, ge=1, le=10)
     backoff_s: int = Field(60, ge=1, le=86_400)
@@ -86,8 +86,7 @@ def _sentence(mistake: dict[str, Any]) -> str:
     path = [part for part in mistake["loc"] if isinstance(part, str)]
     name, kind, limits = ".".join(path), mistake["type"], mistake.get("ctx", {})
     if kind == "extra_forbidden":
-        model = {"retries": Retries, "display": Display}.get(path[0], TaskConfig) if len(path) > 1 else TaskConfig
-        near = get_close_matches(path[-1], model.model_fields, n=1, cutoff=0.5)
+        near = get_close_matches(path[-1], _fields_of(path), n=1, cutoff=0.5)
         return f"There is no setting `{name}`" + (f"; did you mean `{near[0]}`?" if near else ".")
     if kind == "value_error":
         return f"`{name}` {limits['error']}."
@@ -106,3 +105,10 @@ def _sentence(mistake: dict[str, Any]) -> str:
         "model_type": "a table of settings",
     }.get(kind, "a whole number" if kind.startswith("int") else "a number" if "decimal" in kind else "of another kind")
     return f"`{name}` must be {wanted.format(**limits)}."
+
+
+def _fields_of(path: list[str]) -> list[str]:
+    """The settings that could stand where the wrong one stands."""
+    if len(path) == 1:
+        return list(TaskConfig.model_fields)
+    return list((Retries if path[0] == "retries" else Display).model_fields)

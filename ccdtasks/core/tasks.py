@@ -32,7 +32,7 @@ TaskFilter = Literal["all", "active", "paused", "failed", "scheduled"]
 
 @dataclass(frozen=True, slots=True)
 class TaskDraft:
-    """A task as somebody describes it. `parameters`: hints by name, {"description", "default", "pattern", "choices"}."""
+    """A task as somebody describes it. `parameters`: name -> {"description", "default", "pattern", "choices"}."""
 
     name: str
     prompt: str
@@ -118,7 +118,7 @@ class Tasks:
             await session.flush()
             if place:
                 await _place(session, task.id, place)
-            self._audit.record(session, actor, "task.create", "task", task.id, {"name": task.task_name})
+            self._audit.record(session, actor, "task.create", task.id, {"name": task.task_name})
         self._bus.publish(TaskChanged(task.id))
         return task
 
@@ -183,7 +183,7 @@ class Tasks:
             if going:
                 raise Conflict(f"{task.task_name} is running right now.", f"stop it first: /task-stop {task.task_name}")
             task.deleted_at, task.enabled, task.next_run_at = self._clock.now(), False, None
-            self._audit.record(session, actor, "task.delete", "task", task.id, {"name": task.task_name})
+            self._audit.record(session, actor, "task.delete", task.id, {"name": task.task_name})
         self._bus.publish(TaskChanged(task.id))
         return task
 

@@ -41,23 +41,23 @@ def clean_json(value: Any, limit: int = 10_000, depth: int = 0) -> Any:
 
     Each text has at most `limit` characters; what lies deeper than twelve levels becomes None.
     """
-    if value is None or isinstance(value, bool):
-        return value
-    if isinstance(value, int):
-        return (
-            value if abs(value) <= _LARGEST_INT else float(min(value, 10**300) if value > 0 else max(value, -(10**300)))
-        )
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
+    if isinstance(value, dict | list | tuple):
+        if depth >= _DEEPEST:
+            return None
+        if isinstance(value, dict):
+            return {clean_line(key, 200): clean_json(inner, limit, depth + 1) for key, inner in value.items()}
+        return [clean_json(inner, limit, depth + 1) for inner in value]
     if isinstance(value, str):
         return clean_text(value, limit)
-    if depth >= _DEEPEST:
-        return None
-    if isinstance(value, dict):
-        return {clean_line(key, 200): clean_json(inner, limit, depth + 1) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [clean_json(inner, limit, depth + 1) for inner in value]
-    return None
+    return _clean_scalar(value)
+
+
+def _clean_scalar(value: object) -> bool | int | float | str | None:
+    if isinstance(value, bool) or value is None:
+        return value
+    if isinstance(value, int):
+        return value if abs(value) <= _LARGEST_INT else "(a huge number)"
+    return value if isinstance(value, float) and math.isfinite(value) else None
 
 
 def read_json_object(line: bytes) -> dict[str, Any] | None:

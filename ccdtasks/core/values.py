@@ -10,7 +10,7 @@ _MAX_TEXT = 20_000
 
 
 def parse_values(text: str) -> dict[str, str]:
-    """`name:value` pairs parted by spaces; a value with spaces stands in quotes, a backslash takes the next sign as it is.
+    """`name:value` pairs parted by spaces; a value with spaces stands in quotes, where a backslash takes the next sign.
 
     Raises Invalid("parameters") with the position of the mistake, counted from 1.
     """

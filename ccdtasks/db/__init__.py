@@ -109,26 +109,49 @@ def _translated() -> Iterator[None]:
     """Turns what an administrator can mend into sentences; anything else passes."""
     try:
         yield
-    except (DBAPIError, PoolTimeout, ConnectionError) as error:
+    except (DBAPIError, PoolTimeout, OSError) as error:
         known = explained(error)
         if known is None:
             raise
         raise known from error
 
 
+_MEANINGS = (
+    (
+        ("disk is full", "no space left", "disk i/o error", "disk_full"),
+        ("disk", "The disk is full, so nothing can be saved.", "make room; then it goes on by itself"),
+    ),
+    (
+        ("readonly", "read-only"),
+        ("database", "The database cannot be written.", "check who owns the data folder"),
+    ),
+    (
+        ("malformed", "not a database"),
+        ("database", "The database is damaged.", "restore a snapshot from the backups folder"),
+    ),
+    (
+        ("locked", "lock timeout"),
+        ("database", "The database is busy.", "another program keeps it locked; try again"),
+    ),
+    (
+        ("password authentication", "no pg_hba.conf entry"),
+        ("database", "The database refused the user or the password.", "check `[database] url`"),
+    ),
+    (
+        ('database "', 'role "'),
+        ("database", "The database or the user of `[database] url` does not exist.", "make it with createdb"),
+    ),
+)
+
+
 def explained(error: BaseException) -> Unavailable | None:
     """What a database's error means for a person, or None when it is a mistake of ours."""
     words = str(getattr(error, "orig", None) or error).lower()
-    if "disk is full" in words or "no space left" in words or "disk i/o error" in words or "disk_full" in words:
-        return Unavailable(
-            "disk", "The disk is full, so nothing can be saved.", "make room; the service goes on by itself"
-        )
-    if "readonly" in words or "read-only" in words:
-        return Unavailable("database", "The database cannot be written.", "check who owns the data folder")
-    if "malformed" in words or "not a database" in words:
-        return Unavailable("database", "The database is damaged.", "restore a snapshot from the backups folder")
-    if "locked" in words or "lock timeout" in words or isinstance(error, PoolTimeout):
-        return Unavailable("database", "The database is busy.", "another program keeps it locked; try again")
-    if isinstance(error, ConnectionError) or getattr(error, "connection_invalidated", False):
+    for marks, meaning in _MEANINGS:
+        if any(mark in words for mark in marks):
+            return Unavailable(*meaning)
+    if isinstance(error, PoolTimeout):
+        return Unavailable("database", "The database is busy.", "too much is going on at once; try again")
+    if isinstance(error, OSError) or getattr(error, "connection_invalidated", False):
         return Unavailable("database", "The database does not answer.", "check that its server is running")
     return None

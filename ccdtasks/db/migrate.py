@@ -38,15 +38,24 @@ OURS = Chain(("0001",), "ccdtasks:db/migrations")
 """Listed here too, so that a start with an up-to-date database loads no Alembic (33 MB, 0.5 s)."""
 
 _KEPT = 5
-_COUNTED = ("tasks", "task_runs", "task_templates", "task_dependencies", "user_settings")
+_COUNTED = {
+    "tasks": "tasks",
+    "schedules": "tasks WHERE schedule_cron IS NOT NULL",
+    "task_runs": "task_runs",
+    "task_templates": "task_templates",
+    "task_dependencies": "task_dependencies",
+    "user_settings": "user_settings",
+}
+"""What no migration may lose, by the name under which its loss is told."""
 
 
 async def bring_up_to_date(
-    url: str, backups: Path, now: datetime, *, holds_lock: bool = False, chain: Chain = OURS
+    url: str, backups: Path, now: datetime, *, holds_lock: bool = False, wait_s: float = 30.0, chain: Chain = OURS
 ) -> Path | None:
     """Migrates the database when it is older than the program; returns the snapshot that was made, if any.
 
-    `holds_lock`: the caller has the instance's lock already. Refuses a newer, foreign, damaged or read-only database.
+    `holds_lock`: the caller has the instance's lock already; else it is waited for. Refuses a newer, foreign, damaged
+    or read-only database.
     """
     _require_folder(url)
     engine = create_async_engine(url, poolclass=NullPool, hide_parameters=True)
@@ -55,7 +64,7 @@ async def bring_up_to_date(
             return None
         async with AsyncExitStack() as stack:
             if not holds_lock:
-                await stack.enter_async_context(instance_lock(url, wait_s=30))
+                await stack.enter_async_context(instance_lock(url, wait_s=wait_s))
             return await _migrate(engine, url, backups, now, chain)
     except (SQLAlchemyError, OSError) as error:
         known = explained(error)
@@ -133,9 +142,9 @@ async def _begin_immediate(connection: AsyncConnection) -> None:
 async def _counts(connection: AsyncConnection) -> dict[str, int]:
     tables = set(await connection.run_sync(lambda sync: inspect(sync).get_table_names()))
     return {
-        name: int(await connection.scalar(text(f"SELECT count(*) FROM {name}")) or 0)  # noqa: S608 - our own names
-        for name in _COUNTED
-        if name in tables
+        name: int(await connection.scalar(text(f"SELECT count(*) FROM {rows}")) or 0)  # noqa: S608 - our own names
+        for name, rows in _COUNTED.items()
+        if rows.split()[0] in tables
     }
 
 
