@@ -16,7 +16,7 @@ from ccdtasks.core.outbox import Delivered
 from ccdtasks.core.runs import RunView
 from ccdtasks.db.enums import MessageType
 from ccdtasks.db.models import DiscordMessage, TaskRun
-from ccdtasks.errors import CcdError, Invalid, LimitReached, NotFound
+from ccdtasks.errors import CcdError, Invalid, LimitReached, NotFound, Unavailable
 from ccdtasks.events import MessagePending, wait_for_bell
 
 _log = logging.getLogger(__name__)
@@ -50,7 +50,11 @@ class DeliveryLoop:
         """Sends until cancelled."""
         with self._core.bus.bell(MessagePending) as bell:
             while True:
-                wait_s = await self.send_pending()
+                try:
+                    wait_s = await self.send_pending()
+                except Unavailable as error:  # the database; Discord's own absence is noted in the rows
+                    _log.warning("messages wait: %s", error.message)
+                    wait_s = _LOOK_EVERY_S
                 await wait_for_bell(bell, wait_s)
 
     async def send_pending(self) -> float:

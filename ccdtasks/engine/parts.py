@@ -10,13 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy.exc import DBAPIError
-
 from ccdtasks.adapters.podman import Podman
 from ccdtasks.core import Core
 from ccdtasks.engine.cleaning import Cleaner
 from ccdtasks.engine.folder import RunFolders
 from ccdtasks.engine.keeping import Keeper
+from ccdtasks.errors import Unavailable
 from ccdtasks.gateways.egress import EgressGateway
 from ccdtasks.gateways.model import ModelGateway
 
@@ -74,9 +73,9 @@ async def stubbornly(act: Callable[[], Awaitable[T]]) -> T:
     while True:
         try:
             return await act()
-        except DBAPIError as error:
+        except Unavailable as error:
             if not told:
-                _log.error("the database cannot be written, trying again every second: %s", error.orig)
+                _log.error("%s It is tried again every second.", error.message)
                 told = True
         await asyncio.sleep(_DATABASE_RETRY_S)
 

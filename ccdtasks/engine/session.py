@@ -56,7 +56,7 @@ class RunSession:
         """Makes the folder and opens the sockets. What stands in the way is told by `run`, not here."""
         claim = self.claim
         try:
-            view = await self._parts.core.runs.load(claim.run_id)
+            view = await stubbornly(lambda: self._parts.core.runs.load(claim.run_id))
             dummy_hash = view.session.dummy_hash if view.session else None
             dummy = claim.dummy or await self._parts.offload(read_dummy, self._folder.host, dummy_hash)
             if dummy is None:

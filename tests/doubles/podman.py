@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import os
 import socket
@@ -98,3 +99,16 @@ def refusing(path: Path) -> Iterator[Path]:
     with closing(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)) as dead:
         dead.bind(str(path))
     yield path
+
+
+def guest_image() -> str:
+    """The session image with a scripted program in the session's place (`doubles/guest`), built when it changed."""
+    require_image()
+    recipe = Path(__file__).with_name("guest")
+    digest = hashlib.sha256(SESSION_IMAGE.encode() + b"".join(p.read_bytes() for p in sorted(recipe.iterdir())))
+    image = f"localhost/ccdtest-guest:{digest.hexdigest()[:12]}"
+    if subprocess.run(["podman", "image", "exists", image], check=False, timeout=60).returncode != 0:
+        argument = f"SESSION_IMAGE={SESSION_IMAGE}"
+        command = ["podman", "build", "-q", "--pull=never", "--build-arg", argument, "-t", image, str(recipe)]
+        subprocess.run(command, check=True, timeout=300, stdout=subprocess.DEVNULL)
+    return image

@@ -1,0 +1,260 @@
+"""A session program for tests: does at once what its prompt names, good or evil, from inside a real sealed container.
+
+The prompt is `behave: <name>`; every behaviour speaks the contract of docs/run-folder.md as far as it wants to.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+HOST, GUEST = Path("/run/ccdtasks/host"), Path("/run/ccdtasks/guest")
+JOB = json.loads((HOST / "job.json").read_text())
+# A PNG of one pixel.
+PIXEL = bytes.fromhex(
+    "89504e470d0a1a0a0000000d49484452000000010000000108020000009077"
+    "53de0000000c4944415408d763f8ffff3f0005fe02fea735810d0000000049454e44ae426082"
+)
+seq = 0
+
+
+def tell(kind: str, **data: Any) -> None:
+    global seq  # noqa: PLW0603  a program of one file
+    seq += 1
+    line = {"seq": seq, "at": datetime.now(UTC).isoformat(), "type": kind, **data}
+    with (GUEST / "events.jsonl").open("a") as log:
+        log.write(json.dumps(line) + "\n")
+
+
+def exit_with(outcome: str, code: int, **facts: Any) -> None:
+    word = {
+        "version": 1, "session_id": JOB["session_id"], "outcome": outcome, "reason": None, "message": None,
+        "result_submitted": False, "final_screenshot": None, "final_url": None, "final_title": None, "last_seq": seq,
+        "metrics": {"pages_loaded": 3, "http_requests": 40, "bytes_received": 5000, "bytes_sent": 70}, **facts,
+    }  # fmt: skip
+    (GUEST / "exit.json.tmp").write_text(json.dumps(word))
+    (GUEST / "exit.json.tmp").rename(GUEST / "exit.json")
+    sys.stdout.flush()
+    os._exit(code)
+
+
+def succeed(summary: str = "Cheapest: 342 USD") -> None:
+    out = GUEST / "out"
+    (out / "logs").mkdir(parents=True, exist_ok=True)
+    (out / "final.png").write_bytes(PIXEL)
+    (out / "prices.csv").write_text("airline,price\nUnited,342\n")
+    (out / "logs/agent.log").write_text("all went well\n")
+    tell("file_saved", path="out/prices.csv", caption="All prices", size_bytes=26)
+    items = [{"airline": "United", "price": 342}, {"airline": "Delta", "price": 389}]
+    tell("result", summary=summary, items=items, values={"lowest": {"number": 342, "unit": "USD"}},
+         alerts=[], files=["prices.csv"], evidence_url="https://shop.example/final")  # fmt: skip
+    exit_with("completed", 0, result_submitted=True, final_screenshot="out/final.png",
+              final_url="https://shop.example/final", final_title="Shop")  # fmt: skip
+
+
+def completes() -> None:
+    tell("session_started", versions={}, chromium_sandbox=True)
+    for step in range(1, 6):
+        tell("step_started", step=step, tool="t", title=f"Step {step}", url=None)
+        tell("step_finished", step=step, ok=True, duration_ms=5, error=None)
+    succeed()
+
+
+def works_on() -> None:
+    """Tells an event every 20 ms until it is asked to end, or until somebody puts `go` into the inputs."""
+
+    def end(*_: object) -> None:
+        exit_with("stopped", 3, reason="stopped")
+
+    signal.signal(signal.SIGTERM, end)
+    while not (HOST / "inputs/go").exists():
+        tell("progress", text=f"line {seq + 1}")
+        time.sleep(0.02)
+    succeed()
+
+
+def ignores_everybody() -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    tell("progress", text="deaf")
+    time.sleep(3600)
+
+
+def outlives_its_word() -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    real_exit, os._exit = os._exit, lambda code: None  # type: ignore[assignment]
+    succeed()
+    time.sleep(3600)
+    real_exit(0)
+
+
+def fails(reason: str, message: str, **facts: Any) -> None:
+    tell("progress", text="trying")
+    (GUEST / "out").mkdir(exist_ok=True)
+    (GUEST / "out/final.png").write_bytes(PIXEL)
+    exit_with("failed", 1, reason=reason, message=message, final_screenshot="out/final.png", **facts)
+
+
+def crashes() -> None:
+    tell("progress", text="about to crash")
+    sys.stderr.write("Traceback: something broke\n")
+    sys.stderr.flush()
+    os._exit(70)
+
+
+def lies() -> None:
+    """Claims success without having handed anything in."""
+    exit_with("completed", 0, result_submitted=True)
+
+
+def eats_memory() -> None:
+    tell("progress", text="eating")
+    hoard = [bytearray(os.urandom(1)) * (64 << 20) for _ in range(200)]
+    tell("progress", text=f"ate {len(hoard)}")
+
+
+def forks() -> None:
+    children = []
+    try:
+        while True:
+            children.append(subprocess.Popen(["sleep", "60"]))
+    except OSError as error:
+        tell("warning", what="pids", text=f"cannot start more than {len(children)}: {error.strerror}")
+    succeed()
+
+
+def fills_the_disk() -> None:
+    tell("progress", text="filling")
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    with (GUEST / "ballast").open("wb") as file:
+        while True:
+            file.write(bytes(1 << 20))
+            file.flush()
+
+
+def plants_traps() -> None:
+    """Everything that is not a plain file, where the host will look."""
+    out = GUEST / "out"
+    out.mkdir()
+    (out / "passwd").symlink_to("/etc/passwd")
+    (out / "host").symlink_to("/run/ccdtasks/host")
+    os.mkfifo(out / "pipe")
+    socket.socket(socket.AF_UNIX).bind(str(out / "socket"))
+    (out / "name\x1b[2J\u202etxt.exe").write_text("x")
+    (out / ("n" * 255)).write_text("long")
+    (out / "-rf").write_text("dash")
+    os.symlink("/proc/self/root/etc/shadow", GUEST / "control.sock")
+    (out / "locked").mkdir(mode=0o700)
+    (out / "locked/inside.txt").write_text("inside")
+    (out / "locked").chmod(0)
+    (out / "secret.txt").write_text("private")
+    (out / "secret.txt").chmod(0)
+    with (GUEST / "events.jsonl").open("ab") as log:
+        log.write(b'{"seq": 1, "type": "progress", "text": "before"}\n')
+        log.write(b"\0\0\0\n" + b"not json\n" + b'{"seq": "x"}\n' + b'["list"]\n')
+        log.write(b'{"seq": 2, "type": "progress", "text": "' + b"x" * 300_000 + b'"}\n')
+        log.write(b'{"seq": 3, "at": "9999-01-01T00:00:00Z", "type": "progress", "text": "nul \\u0000 \\ud800"}\n')
+        log.write(b'{"seq": 4, "type": "progress", "text": "after"}\n')
+        log.flush()
+        os.truncate(GUEST / "events.jsonl", 1 << 30)  # a line of a gigabyte, sparse
+    fail_after_traps()
+
+
+def fail_after_traps() -> None:
+    (GUEST / "out/final.png").write_bytes(PIXEL)
+    metrics = {"pages_loaded": 10**30, "http_requests": "many"}
+    exit_with("failed", 1, reason="agent_error", message="\x1b[31mred\x1b[0m", final_url="javascript:alert(1)",
+              final_screenshot="../host/job.json", metrics=metrics)  # fmt: skip
+
+
+def log_is_a_link() -> None:
+    (GUEST / "events.jsonl").symlink_to("/etc/passwd")
+    exit_with("failed", 1, reason="agent_error", message="no log")
+
+
+def last_word_is_a_pipe() -> None:
+    tell("progress", text="pipe")
+    os.mkfifo(GUEST / "exit.json")
+
+
+def asks_model() -> None:
+    """One request to the model and one to the internet, so that both sockets prove that they are served."""
+    signal.signal(signal.SIGTERM, lambda *_: exit_with("stopped", 3, reason="stopped"))
+    while not (HOST / "inputs/go").exists():
+        tell("progress", text=f"model {_status('model.sock')} egress {_status('egress.sock')}")
+        time.sleep(0.05)
+    succeed()
+
+
+def _status(name: str) -> str:
+    connection = socket.socket(socket.AF_UNIX)
+    connection.settimeout(5)
+    try:
+        connection.connect(str(HOST / name))
+        connection.sendall(b"GET /v1/models HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        return connection.recv(64).split(b" ")[1].decode()
+    except OSError as error:
+        return type(error).__name__
+    finally:
+        connection.close()
+
+
+def needs_a_person() -> None:
+    """Waits for somebody on its control socket."""
+    done = threading.Event()
+    answers: list[dict[str, Any]] = []
+
+    def serve() -> None:
+        listener = socket.socket(socket.AF_UNIX)
+        listener.bind(str(GUEST / "control.sock"))
+        (GUEST / "control.sock").chmod(0o666)
+        listener.listen()
+        while True:
+            connection, _ = listener.accept()
+            request = json.loads(connection.makefile().readline())
+            answers.append(request)
+            connection.sendall(json.dumps({"id": request["id"], "ok": True, "seq": seq}).encode() + b"\n")
+            connection.close()
+            if request["do"] == "resume":
+                done.set()
+
+    threading.Thread(target=serve, daemon=True).start()
+    tell("question", request_id="q1", question="Which colour?", choices=["red", "blue"])
+    done.wait()
+    tell("human_done", request_id="q1", outcome=answers[-1]["outcome"], text=answers[-1]["text"])
+    succeed(f"Chosen: {answers[-1]['text']}")
+
+
+BEHAVIOURS = {
+    "completes": completes,
+    "works-on": works_on,
+    "ignores-everybody": ignores_everybody,
+    "outlives-its-word": outlives_its_word,
+    "agent-error": lambda: fails("agent_error", "The page made no sense."),
+    "model-auth": lambda: fails("model_auth", "The model API refused the credential."),
+    "overloaded": lambda: fails("model_unavailable", "The model API did not answer: overloaded"),
+    "over-budget": lambda: fails("budget", "The budget is used up."),
+    "session-crashed": lambda: fails("session_crashed", "Chromium died twice.", final_url="https://shop.example/x"),
+    "usage-limit": lambda: fails("usage_limit", "limit", reset_at=JOB["parameters"][0]["value"]),
+    "crashes": crashes,
+    "lies": lies,
+    "eats-memory": eats_memory,
+    "forks": forks,
+    "fills-the-disk": fills_the_disk,
+    "plants-traps": plants_traps,
+    "log-is-a-link": log_is_a_link,
+    "last-word-is-a-pipe": last_word_is_a_pipe,
+    "asks-model": asks_model,
+    "needs-a-person": needs_a_person,
+}
+
+if __name__ == "__main__":
+    BEHAVIOURS[JOB["prompt"].split("behave: ")[1].split()[0]]()

@@ -1,0 +1,263 @@
+"""Runs from start to end in real sealed containers: how each way to end is told, and that nothing is left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import signal
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from ccdtasks.config import Config
+from ccdtasks.core.access import SHELL
+from ccdtasks.core.runs import RunView
+from ccdtasks.db.enums import ArtifactKind, ArtifactState, Reason, RunStatus
+from ccdtasks.engine.control import SessionControl
+from tests.engine.conftest import PLANTED_KEY, Engine, running_engine
+
+pytestmark = pytest.mark.image
+
+
+def _is_running(view: RunView) -> bool:
+    return view.run.status is RunStatus.RUNNING and (view.session is not None and view.session.events_seq > 0)
+
+
+async def test_a_run_completes_with_result_files_and_figures(engine: Engine) -> None:
+    view = await engine.run("completes")
+    run = view.run
+    assert (run.status, run.reason) == (RunStatus.COMPLETED, None)
+    assert run.result_data is not None
+    assert run.result_data["items"][0] == {"airline": "United", "price": 342}
+    assert (run.pages_loaded, run.http_requests_made, run.data_transferred_bytes) == (3, 40, 5070)
+    assert (run.final_url, run.final_title) == ("https://shop.example/final", "Shop")
+    files = {artifact.name: artifact for artifact in view.artifacts}
+    assert set(files) == {"final.png", "prices.csv", "agent.log", "results.csv", "results.json"}
+    assert all(file.state is ArtifactState.STORED for file in files.values())
+    assert files["prices.csv"].caption == "All prices"
+    assert files["agent.log"].kind is ArtifactKind.LOG
+    table = await engine.parts.keeper.store.read(files["results.csv"].location or "", 1000)
+    assert table.decode("utf-8-sig").splitlines() == ["airline,price", "United,342", "Delta,389"]
+    assert files["results.csv"].sha256 == hashlib.sha256(table).hexdigest()
+
+
+async def test_every_event_is_in_the_log_once(engine: Engine) -> None:
+    view = await engine.run("completes")
+    events = await engine.events(view.run.id)
+    assert [seq for seq, _, _ in events] == list(range(1, 14))
+    assert [kind for _, kind, _ in events][:3] == ["session_started", "step_started", "step_finished"]
+
+
+async def test_stopping_gives_the_session_time_to_collect(engine: Engine) -> None:
+    run_id = await engine.start("works-on")
+    await engine.when(run_id, _is_running)
+    await engine.core.runs.stop(SHELL, str(run_id))
+    view = await engine.end(run_id)
+    assert (view.run.status, view.run.reason) == (RunStatus.CANCELLED, None)
+    assert view.session is not None
+    assert view.session.exit_code == 3
+    await engine.is_clean()
+
+
+async def test_a_session_that_does_not_stop_is_killed(engine: Engine) -> None:
+    run_id = await engine.start("ignores-everybody")
+    await engine.when(run_id, _is_running)
+    await engine.core.runs.stop(SHELL, str(run_id))
+    view = await engine.end(run_id)
+    assert view.run.status is RunStatus.CANCELLED
+    assert view.session is not None
+    assert view.session.exit_code == 137
+    await engine.is_clean()
+
+
+async def test_stopping_by_force_does_not_ask(engine: Engine) -> None:
+    run_id = await engine.start("works-on")
+    await engine.when(run_id, _is_running)
+    await engine.core.runs.stop(SHELL, str(run_id), force=True)
+    view = await engine.end(run_id)
+    assert view.run.status is RunStatus.CANCELLED
+    assert view.session is not None
+    assert view.session.exit_code == 137
+
+
+async def test_a_run_has_a_hard_end(engine: Engine) -> None:
+    run_id = await engine.start("ignores-everybody")
+    await engine.when(run_id, _is_running)
+    async with engine.core.db.write() as session:
+        run = await session.get_one(type((await engine.core.runs.load(run_id)).run), run_id)
+        run.deadline_at = datetime.now(UTC)
+    view = await engine.end(run_id)
+    assert (view.run.status, view.run.reason) == (RunStatus.FAILED, Reason.TIMEOUT)
+    assert "30 m" in (view.run.error_message or "")
+
+
+async def test_a_session_that_stays_after_its_last_word_is_sent_away(engine: Engine) -> None:
+    view = await engine.run("outlives-its-word")
+    assert view.run.status is RunStatus.COMPLETED
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "reason", "words"),
+    [
+        ("agent-error", Reason.AGENT_ERROR, "The page made no sense."),
+        ("overloaded", Reason.MODEL_UNAVAILABLE, "overloaded"),
+        ("over-budget", Reason.BUDGET, "budget"),
+        ("session-crashed", Reason.SESSION_CRASHED, "Chromium died twice."),
+        ("crashes", Reason.SESSION_CRASHED, "exit code 70"),
+        ("lies", Reason.UNCLEAR_RESULT, "without a result"),
+        ("last-word-is-a-pipe", Reason.SESSION_CRASHED, "exit code 0"),
+        ("log-is-a-link", Reason.AGENT_ERROR, "no log"),
+    ],
+)
+async def test_each_failure_has_its_reason_and_words(
+    engine: Engine, behaviour: str, reason: Reason, words: str
+) -> None:
+    view = await engine.run(behaviour)
+    assert (view.run.status, view.run.reason) == (RunStatus.FAILED, reason)
+    assert words in (view.run.error_message or "")
+
+
+async def test_what_a_failed_run_left_is_kept(engine: Engine) -> None:
+    view = await engine.run("session-crashed")
+    assert [artifact.name for artifact in view.artifacts] == ["final.png"]
+    assert view.run.error_screenshot_url == "final.png"
+    assert view.run.final_url == "https://shop.example/x"
+    view = await engine.run("crashes")
+    [log] = [artifact for artifact in view.artifacts if artifact.name == "container.log"]
+    assert b"something broke" in await engine.parts.keeper.store.read(log.location or "", 10_000)
+    assert "something broke" in (view.run.error_stacktrace or "")
+
+
+async def test_a_wrong_key_holds_the_whole_queue(engine: Engine) -> None:
+    view = await engine.run("model-auth")
+    assert view.run.reason is Reason.MODEL_AUTH
+    waiting = await engine.start("completes")
+    assert (await engine.core.runs.load(waiting)).run.status is RunStatus.QUEUED
+    assert "model_auth" in await engine.core.facts.holds()
+
+
+async def test_a_usage_limit_puts_the_run_back_until_it_is_lifted(engine: Engine) -> None:
+    reset_at = datetime.now(UTC) + timedelta(hours=1)
+    run_id = await engine.start("usage-limit", reset=reset_at.isoformat())
+    view = await engine.when(
+        run_id, lambda view: view.run.status is RunStatus.QUEUED and bool(view.session and view.session.removed_at)
+    )
+    assert view.run.not_before == reset_at
+    assert view.run.attempt == 1
+    await engine.is_clean()
+
+
+async def test_running_out_of_memory_is_said(engine: Engine) -> None:
+    if (await engine.parts.podman.version()).cgroup_version == "v1" and os.geteuid() != 0:
+        pytest.skip("cgroup v1 cannot limit the memory of a rootless container")
+    view = await engine.run("eats-memory")
+    assert view.run.reason is Reason.OUT_OF_MEMORY
+    assert "512 MiB" in (view.run.error_message or "")
+
+
+async def test_the_number_of_processes_is_limited(engine: Engine) -> None:
+    view = await engine.run("forks")
+    [warning] = [data for _, kind, data in await engine.events(view.run.id) if kind == "warning"]
+    assert "cannot start more than" in warning["text"]
+    assert view.run.status is RunStatus.COMPLETED
+
+
+async def test_a_guest_that_fills_the_disk_is_ended(engine: Engine) -> None:
+    view = await engine.run("fills-the-disk")
+    assert view.run.reason is Reason.DISK_FULL
+    assert "33.6 MB" in (view.run.error_message or "")
+
+
+async def test_a_guest_full_of_traps_harms_nothing(engine: Engine) -> None:
+    view = await engine.run("plants-traps")
+    run = view.run
+    assert (run.status, run.reason, run.error_message) == (RunStatus.FAILED, Reason.AGENT_ERROR, "�[31mred�[0m")
+    assert run.final_url is None
+    assert run.error_screenshot_url is None
+    kept = {artifact.name: artifact for artifact in view.artifacts if artifact.state is ArtifactState.STORED}
+    for artifact in kept.values():
+        data = await engine.parts.keeper.store.read(artifact.location or "", 1_000_000)
+        assert b"root:" not in data
+        assert b"credential_dummy" not in data
+    assert "final.png" in kept
+    assert not {"passwd", "pipe", "socket", "job.json"} & set(kept)
+    assert all("\x1b" not in name and "/" not in name for name in kept)
+    texts = [data["text"] for _, kind, data in await engine.events(run.id) if kind == "progress"]
+    assert texts[0] == "before"
+    assert texts[-1] == "after"
+    assert "nul" in texts[1]
+    warnings = [data["text"] for seq, _, data in await engine.events(run.id) if seq < 0]
+    assert any("too long" in text for text in warnings)
+
+
+async def test_both_sockets_are_served(engine: Engine) -> None:
+    run_id = await engine.start("asks-model")
+    await engine.when(run_id, _is_running)
+    view = await engine.when(run_id, lambda view: "model 403" in str(view.run.live.get("text")))
+    assert "egress 4" in str(view.run.live["text"])
+    await engine.core.runs.stop(SHELL, str(run_id))
+    await engine.end(run_id)
+
+
+async def test_a_question_waits_for_its_answer(engine: Engine) -> None:
+    run_id = await engine.start("needs-a-person")
+    view = await engine.when(run_id, lambda view: view.run.status is RunStatus.NEEDS_HUMAN)
+    assert view.session is not None
+    control = SessionControl(engine.parts.folders.folder(view.session.folder).guest)
+    await control.resume("q1", "answered", "blue")
+    view = await engine.end(run_id)
+    assert view.run.status is RunStatus.COMPLETED
+    assert view.run.result_summary == "Chosen: blue"
+
+
+async def test_the_key_is_nowhere_in_the_container(engine: Engine, short_dir: Path) -> None:
+    run_id = await engine.start("works-on")
+    view = await engine.when(run_id, _is_running)
+    assert view.session is not None
+    state = await engine.parts.podman.inspect(view.session.container_name)
+    assert state is not None
+    for name in ("environ", "cmdline", "mountinfo"):
+        assert PLANTED_KEY.encode() not in Path(f"/proc/{state.pid}/{name}").read_bytes()
+    for path in (short_dir / "runs").rglob("*"):
+        assert not path.is_file() or PLANTED_KEY.encode() not in path.read_bytes()
+    await engine.core.runs.stop(SHELL, str(run_id), force=True)
+    await engine.end(run_id)
+
+
+async def test_a_container_whose_keeper_was_killed_is_lost_and_not_green(engine: Engine) -> None:
+    run_id = await engine.start("works-on")
+    view = await engine.when(run_id, _is_running)
+    assert view.session is not None
+    state = await engine.parts.podman.inspect(view.session.container_name)
+    assert state is not None
+    conmon = int(Path(f"/proc/{state.pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
+    os.kill(conmon, signal.SIGKILL)
+    os.kill(state.pid, signal.SIGKILL)
+    view = await engine.end(run_id)
+    assert (view.run.status, view.run.reason) == (RunStatus.FAILED, Reason.LOST)
+
+
+async def test_a_container_that_somebody_removed_is_lost(engine: Engine) -> None:
+    run_id = await engine.start("works-on")
+    view = await engine.when(run_id, _is_running)
+    assert view.session is not None
+    await engine.parts.podman.remove(view.session.container_name)
+    view = await engine.end(run_id)
+    assert (view.run.status, view.run.reason) == (RunStatus.FAILED, Reason.LOST)
+    await engine.is_clean()
+
+
+async def test_more_runs_than_sessions_wait_their_turn(settings: Config) -> None:
+    limits = settings.limits.model_copy(update={"max_sessions": 2})
+    async with running_engine(settings.model_copy(update={"limits": limits})) as engine:
+        runs = [await engine.start("completes") for _ in range(6)]
+        most = 0
+        while not all((await engine.core.runs.load(run)).run.completed_at for run in runs):
+            most = max(most, len(await engine.parts.podman.list(engine.parts.instance_id)))
+            await asyncio.sleep(0.01)
+        for run in runs:
+            assert (await engine.end(run)).run.status is RunStatus.COMPLETED
+        assert most <= 2
+        await engine.is_clean()
