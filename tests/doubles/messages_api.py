@@ -1,7 +1,7 @@
 """A stand-in for the Messages API: plays a script of replies over real HTTP, and remembers what it was asked.
 
-It refuses what the real one would refuse: another path, a body that is not a streaming messages request, tool results
-that answer no tool call.
+It refuses what the real one would refuse: another path, a body that is no messages request, tool results that answer no
+tool call. It answers without a stream when asked so, as the CLI does after a stream that broke before it said anything.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Refuse:
 
 @dataclass(frozen=True)
 class BreakOff:
-    """Says a part and then drops the connection, or sends `error` (such as `overloaded_error`) in the stream."""
+    """Says `text`, begins to say more, and then drops the connection or sends `error` (such as `overloaded_error`)."""
 
     text: str
     error: str | None = None
@@ -127,6 +127,8 @@ class MessagesApi:
             return _error(answer.status, answer.kind, answer.message, answer.headers)
         if isinstance(answer, Reply) and answer.hold is not None:
             await answer.hold.wait()
+        if not body.get("stream"):
+            return self._at_once(request, answer, body)
         headers = {"content-type": "text/event-stream", "request-id": f"req_{next(self._ids)}"}
         response = web.StreamResponse(headers=headers)
         await response.prepare(request)
@@ -139,8 +141,7 @@ class MessagesApi:
         await self._begin(response, body, reply.input_tokens)
         for index, block in enumerate(reply.blocks):
             await self._block(response, index, block)
-        uses = any(isinstance(block, Use) for block in reply.blocks)
-        delta = {"stop_reason": "tool_use" if uses else "end_turn", "stop_sequence": None}
+        delta = {"stop_reason": _stop_reason(reply), "stop_sequence": None}
         await _send(response, "message_delta", delta=delta, usage={"output_tokens": 40})
         await _send(response, "message_stop")
 
@@ -148,8 +149,9 @@ class MessagesApi:
         self, request: web.Request, response: web.StreamResponse, answer: BreakOff, body: dict[str, Any]
     ) -> web.StreamResponse:
         await self._begin(response, body, 1000)
-        await _send(response, "content_block_start", index=0, content_block={"type": "text", "text": ""})
-        await _send(response, "content_block_delta", index=0, delta={"type": "text_delta", "text": answer.text})
+        await self._block(response, 0, Text(answer.text))
+        await _send(response, "content_block_start", index=1, content_block={"type": "text", "text": ""})
+        await _send(response, "content_block_delta", index=1, delta={"type": "text_delta", "text": "And"})
         if answer.error is not None:
             await _send(response, "error", error={"type": answer.error, "message": "Overloaded"})
         elif request.transport is not None:
@@ -157,12 +159,29 @@ class MessagesApi:
         return response
 
     async def _begin(self, response: web.StreamResponse, body: dict[str, Any], input_tokens: int) -> None:
-        message = {
+        await _send(response, "message_start", message=self._message(body, [], None, input_tokens))
+
+    def _at_once(self, request: web.Request, answer: Reply | BreakOff, body: dict[str, Any]) -> web.Response:
+        if isinstance(answer, BreakOff):
+            if request.transport is not None:
+                request.transport.abort()
+            return web.Response()
+        content = [
+            {"type": "text", "text": block.text}
+            if isinstance(block, Text)
+            else {"type": "tool_use", "id": f"toolu_{next(self._ids)}", "name": block.name, "input": block.input}
+            for block in answer.blocks
+        ]
+        return web.json_response(self._message(body, content, _stop_reason(answer), answer.input_tokens))
+
+    def _message(
+        self, body: dict[str, Any], content: list[dict[str, Any]], stop_reason: str | None, input_tokens: int
+    ) -> dict[str, Any]:
+        return {
             "id": f"msg_{next(self._ids)}", "type": "message", "role": "assistant", "model": body["model"],
-            "content": [], "stop_reason": None, "stop_sequence": None,
-            "usage": {"input_tokens": input_tokens, "output_tokens": 1},
+            "content": content, "stop_reason": stop_reason, "stop_sequence": None,
+            "usage": {"input_tokens": input_tokens, "output_tokens": 1 if stop_reason is None else 40},
         }  # fmt: skip
-        await _send(response, "message_start", message=message)
 
     async def _block(self, response: web.StreamResponse, index: int, block: Text | Use) -> None:
         if isinstance(block, Text):
@@ -176,10 +195,14 @@ class MessagesApi:
         await _send(response, "content_block_stop", index=index)
 
 
+def _stop_reason(reply: Reply) -> str:
+    return "tool_use" if any(isinstance(block, Use) for block in reply.blocks) else "end_turn"
+
+
 def _complaint(body: dict[str, Any]) -> str | None:
     """What the real API would refuse this request for."""
-    if not body.get("stream") or not body.get("model") or not body.get("max_tokens"):
-        return "stream, model and max_tokens are required here"
+    if not body.get("model") or not body.get("max_tokens") or not isinstance(body.get("messages"), list):
+        return "model, max_tokens and messages are required"
     called: set[str] = set()
     for message in body["messages"]:
         blocks: Sequence[Any] = message["content"] if isinstance(message["content"], list) else ()

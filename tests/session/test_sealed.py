@@ -135,15 +135,19 @@ async def test_the_wall(run_folder: Path) -> None:
         assert (await session.shell("cat", "/proc/net/dev")).count(":") == 1
         for path in ("/x", "/opt/ccdtasks/x", "/run/ccdtasks/host/x", "/etc/x", "/var/tmp/x"):
             assert "cannot" in await session.shell("sh", "-c", f"touch {path} 2>&1 || true")
-        for call in ("unshare --mount true", "mount -t tmpfs none /tmp", "chroot / true"):
-            assert "not permitted" in await session.shell("sh", "-c", f"{call} 2>&1 || true")
+        # Not even as "root" of a user namespace, which the agent may make as Chromium does.
+        for call in ("mount -t tmpfs none /tmp", "umount /tmp", "nsenter --target 1 --pid true"):
+            said = await session.shell("sh", "-c", f"unshare --user --map-root-user {call} 2>&1 && echo DONE || true")
+            assert "DONE" not in said
+            assert said
         environment = await session.shell("sh", "-c", "cat /proc/[0-9]*/environ | tr '\\0' '\\n'")
         assert "CLAUDE_CODE_OAUTH_TOKEN=sk-ant-oat01-dummy" in environment
         assert "ANTHROPIC_API_KEY" not in environment
         assert "/etc/ssl" not in environment
 
-        refused = await session.shell("curl", "-sS", "-o", "/dev/null", "-w", "%{http_code}", "http://10.0.0.1/")
-        assert refused == "403"
+        fetch = "curl -sS -m 5 -o /dev/null -w %{http_code} http://10.0.0.1/"
+        assert "Could not connect" in await session.shell("sh", "-c", f"{fetch} 2>&1 || true")
+        assert await session.shell("sh", "-c", f"{fetch} --proxy 127.0.0.1:3128") == "403"
         await session.control(do="resume", outcome="answered", text="go on")
         assert (await session.ended())["outcome"] == "completed"
         assert model.asked[0].headers["Authorization"] == "Bearer sk-ant-oat01-dummy"
