@@ -16,6 +16,7 @@ from ccdtasks.cli.look import GREEN
 from ccdtasks.cli.shell import Shell, verb
 from ccdtasks.times import duration_text
 
+_LINE = 100
 _STEP = re.compile(r"(\[\d+/\d+\] )?STEP \d+/\d+: .*")
 
 
@@ -65,7 +66,7 @@ def _progress(shell: Shell) -> Iterator[Callable[[str], None]]:
     """One line on standard error that is written over in a terminal, and a line for each step elsewhere."""
     console = shell.console(stderr=True)
     if not console.is_terminal:
-        yield lambda line: click.echo(line, err=True)
+        yield lambda line: click.echo(line[:_LINE], err=True)
     else:
         with console.status("Building the session image") as status:
             yield lambda line: status.update(Text(f"Building the session image · {line[: console.width - 32]}"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 import traceback
 from collections.abc import Sequence
@@ -33,6 +34,16 @@ EXIT_CODES: dict[type[CcdError], int] = {
     BadConfig: 78,
 }
 """The exit code of each class of mistake; the most exact class counts. 78: systemd does not restart the service."""
+
+
+_VERBS = {
+    "/task-create": "ccdtasks task create",
+    "/task-list": "ccdtasks task list",
+    "/task-start": "ccdtasks run",
+    "/task-status": "ccdtasks runs",
+    "/task-stop": "ccdtasks stop",
+}
+"""Discord's commands -> our verbs."""
 
 
 def run(argv: Sequence[str]) -> int:
@@ -86,7 +97,12 @@ def _show_mistake(shell: Shell, error: CcdError) -> None:
         more["retry_after_s"] = error.retry_after_s
     elif isinstance(error, Unavailable):
         more["part"] = error.part
-    _show(shell, error.code, error.message, error.hint, more)
+    _show(shell, error.code, error.message, _in_the_shell(error.hint), more)
+
+
+def _in_the_shell(hint: str) -> str:
+    """The hint with the shell's verbs where the core, which speaks to Discord's users as well, names commands."""
+    return re.sub("|".join(map(re.escape, _VERBS)), lambda found: _VERBS[found.group()], hint)
 
 
 def _show(shell: Shell, code: str, message: str, hint: str, more: dict[str, object] | None = None) -> None:

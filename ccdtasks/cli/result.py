@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rich.console import Group, RenderableType
+from rich.markdown import Markdown
 from rich.table import Table
 from rich.text import Text
 
@@ -20,7 +21,7 @@ from ccdtasks.times import duration_text, size_text
 _MAX_ROWS = 30
 
 
-def picture(view: RunView, config: Config) -> RenderableType:
+def picture(view: RunView, config: Config, *, with_files: bool = True) -> RenderableType:
     """Everything that a person wants to know of a run."""
     run, result = view.run, stored_result(view.run.result_data)
     head = Text.assemble(status_text(run.status, run.reason), f" · {view.task.task_name} · {figures(run)}")
@@ -29,7 +30,7 @@ def picture(view: RunView, config: Config) -> RenderableType:
         hint = HINTS.get(run.reason, "")
         parts.append(Text(f"{run.error_message or WORDS[run.reason]}{f' ({hint})' if hint else ''}"))
     if result:
-        parts.append(Text(result.summary))
+        parts.append(Markdown(result.summary, hyperlinks=False))
         parts += [Text(f"! {alert.text}", style=AMBER) for alert in result.alerts]
         if result.items:
             parts += [Text(""), _rows(result.items)]
@@ -38,7 +39,7 @@ def picture(view: RunView, config: Config) -> RenderableType:
             parts += [Text(""), Text(" · ".join(values))]
     if run.final_url:
         parts += [Text(""), Text(f"Last page: {run.final_url}")]
-    if view.artifacts:
+    if view.artifacts and with_files:
         parts += [Text(""), _files(view, config)]
     return Group(*parts)
 

@@ -19,6 +19,7 @@ from ccdtasks.demo.conversation import Conversation
 _MAX_BODY_BYTES = 32 << 20  # the true API's own limit for a request
 _BYTES_PER_TOKEN = 4  # rough, and good enough for a count that nobody pays
 _PIECE = 48
+_FIRST_REQUEST_MESSAGES = 2  # the task, and perhaps a note of the system
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,12 +125,18 @@ def _message(body: dict[str, Any], reply: Reply) -> dict[str, Any]:
         "content": content,
         "stop_reason": "tool_use" if reply.calls else "end_turn",
         "stop_sequence": None,
-        "usage": {
-            "input_tokens": _tokens(body),
-            "cache_creation_input_tokens": 0,
-            "cache_read_input_tokens": 0,
-            "output_tokens": _tokens(content),
-        },
+        "usage": {**_input_tokens(body), "output_tokens": _tokens(content)},
+    }
+
+
+def _input_tokens(body: dict[str, Any]) -> dict[str, int]:
+    """What the request would cost: all but its last message is written to the cache once, then read from there."""
+    new = _tokens(body["messages"][-1])
+    known, is_first = _tokens(body) - new, len(body["messages"]) <= _FIRST_REQUEST_MESSAGES
+    return {
+        "input_tokens": new,
+        "cache_creation_input_tokens": known if is_first else 0,
+        "cache_read_input_tokens": 0 if is_first else known,
     }
 
 

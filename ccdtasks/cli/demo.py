@@ -1,0 +1,95 @@
+"""`ccdtasks demo`"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import tempfile
+from pathlib import Path
+
+import click
+from pydantic import SecretStr
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from ccdtasks.adapters.image import is_built
+from ccdtasks.cli.follow import follow, progress
+from ccdtasks.cli.image import build_with_progress
+from ccdtasks.cli.look import plain_table
+from ccdtasks.cli.result import picture
+from ccdtasks.cli.shapes import file_path, view_shape
+from ccdtasks.cli.shell import Shell, verb
+from ccdtasks.config import ClaudeConfig, Config
+from ccdtasks.core.runs import RunView
+from ccdtasks.demo.run import Demonstration, Evidence, demonstration, evidence_of
+
+_KEY = "ANTHROPIC_API_KEY"
+_WHO = {
+    "scripted": f"A script plays Claude here and costs nothing, since {_KEY} is not set; everything else is real.",
+    "real": f"Claude itself answers, with the key from {_KEY}.",
+}
+
+
+@click.command()
+@click.option("--keep", is_flag=True, help="Keep the demonstration's database too, not only the files of the run.")
+@verb
+@click.pass_obj
+def demo(shell: Shell, keep: bool) -> int:
+    """See a whole run on this machine, without any account: a shop, a task, a sealed browser, a result.
+
+    With ANTHROPIC_API_KEY set, the real model works. Exit code 0 only when the run completed with evidence.
+    """
+    loaded = shell.load_config().config
+    folder = Path(tempfile.mkdtemp(prefix="ccdtasks-demo-"))
+    return asyncio.run(_demo(shell, loaded, folder, keep))
+
+
+async def _demo(shell: Shell, loaded: Config, folder: Path, keep: bool) -> int:
+    image = loaded.podman.image
+    if not await is_built(image):
+        _say(shell, f"The session image {image} is built first: about 3 minutes and 6 GB, once.")
+        await build_with_progress(shell, image)
+    claude = _real_model(loaded.claude)
+    _say(shell, _WHO["real" if claude else "scripted"])
+    async with demonstration(folder, loaded.podman, claude, keep=keep) as shown:
+        with progress(shell, shown.core.clock.now) as show:
+            view = await shown.while_it_works(follow(shown.core, shown.run.id, show, needs_service=False))
+        evidence = evidence_of(view)
+        config = shown.core.config
+        shell.show(_shape(shown, view, evidence), lambda: _picture(shown, view, evidence, config))
+    return 0 if evidence.is_complete else 1
+
+
+def _say(shell: Shell, sentence: str) -> None:
+    if not shell.as_json:
+        click.echo(sentence, err=True)
+
+
+def _real_model(claude: ClaudeConfig) -> ClaudeConfig | None:
+    key = os.environ.get(_KEY)
+    return claude.model_copy(update={"api_key": SecretStr(key), "oauth_token": None}) if key else None
+
+
+def _shape(shown: Demonstration, view: RunView, evidence: Evidence) -> dict[str, object]:
+    return {
+        **view_shape(view, shown.core.config),
+        "model": shown.model,
+        "evidence": evidence.is_complete,
+        "folder": str(shown.folder),
+    }
+
+
+def _picture(shown: Demonstration, view: RunView, evidence: Evidence, config: Config) -> RenderableType:
+    table = plain_table("", "")
+    table.show_header = False
+    for name, artifact in (
+        ("table", evidence.table),
+        ("last page", evidence.screenshot),
+        ("results", evidence.results),
+    ):
+        table.add_row(name, str((artifact and file_path(artifact, config)) or "missing"))
+    table.add_row("all files", str(shown.folder))
+    verdict = "The run completed, with evidence." if evidence.is_complete else "The run did not complete with evidence."
+    return Group(
+        picture(view, config, with_files=False), Text(""), table, Text(""), Text(f"{verdict} {_WHO[shown.model]}")
+    )
