@@ -23,6 +23,7 @@ _log = logging.getLogger(__name__)
 
 _BACKOFF_CAP_S = 10.0
 _DEAD_LOOKS = 2
+_REMOVAL_S = 0.5
 _LAST_LINES = 1000
 _STOPPED = Cause(None)
 
@@ -114,7 +115,7 @@ class Follower:
 
     async def _watch(self) -> None:
         """Returns when the container has ended, is gone, or hides too long behind a silent Podman."""
-        patience, dead_looks, backoff_s = self._parts.patience, 0, 1.0
+        patience, dead_looks, looks_after_end, backoff_s = self._parts.patience, 0, 0, 1.0
         while True:
             try:
                 state = await self._parts.podman.inspect(self._claim.container_name)
@@ -126,14 +127,23 @@ class Follower:
                 backoff_s = min(_BACKOFF_CAP_S, backoff_s * 2)
                 continue
             self.state, self._podman_silent_since, backoff_s = state, None, 1.0
-            if state is None or not state.running:
+            if state is None or (not state.running and not self._may_be_removed(state, looks_after_end)):
                 return
+            if not state.running:
+                looks_after_end += 1
+                await asyncio.sleep(_REMOVAL_S)
+                continue
             self.oom_kills = max(self.oom_kills, state.oom_kills or 0)
             dead_looks = dead_looks + 1 if state.pid_alive is False else 0
             if dead_looks >= _DEAD_LOOKS:  # conmon was killed: Podman says "running" for ever
                 return
             is_ending = self._last_word_at is not None or self._asked_at is not None or dead_looks
             await asyncio.sleep(min(0.1, patience.look_s) if is_ending else patience.look_s)
+
+    def _may_be_removed(self, state: ContainerState, looks: int) -> bool:
+        """Whether a container that was killed, not by us, may be on its way out: one more look tells it from an OOM."""
+        was_killed = state.exit_code == 137 and self.cause is None and not self.oom_kills
+        return was_killed and looks == 0
 
     async def _podman_is_silent(self, error: Unavailable) -> None:
         if self._podman_silent_since is None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import os
 import signal
@@ -254,9 +253,10 @@ async def test_more_runs_than_sessions_wait_their_turn(settings: Config) -> None
     async with running_engine(settings.model_copy(update={"limits": limits})) as engine:
         runs = [await engine.start("completes") for _ in range(6)]
         most = 0
-        while not all((await engine.core.runs.load(run)).run.completed_at for run in runs):
+        waiting = set(runs)
+        while waiting:
             most = max(most, len(await engine.parts.podman.list(engine.parts.instance_id)))
-            await asyncio.sleep(0.01)
+            waiting = {run for run in waiting if not (await engine.core.runs.load(run)).run.completed_at}
         for run in runs:
             assert (await engine.end(run)).run.status is RunStatus.COMPLETED
         assert most <= 2

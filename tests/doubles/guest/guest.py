@@ -69,6 +69,13 @@ def completes() -> None:
     succeed()
 
 
+def takes_its_time() -> None:
+    for number in range(1, 61):
+        tell("progress", text=f"line {number}")
+        time.sleep(0.025)
+    succeed()
+
+
 def works_on() -> None:
     """Tells an event every 20 ms until it is asked to end, or until somebody puts `go` into the inputs."""
 
@@ -235,6 +242,7 @@ def needs_a_person() -> None:
 
 BEHAVIOURS = {
     "completes": completes,
+    "takes-its-time": takes_its_time,
     "works-on": works_on,
     "ignores-everybody": ignores_everybody,
     "outlives-its-word": outlives_its_word,
