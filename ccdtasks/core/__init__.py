@@ -62,6 +62,7 @@ def build_core(db: Database, bus: Bus, clock: Clock, config: Config) -> Core:
             tasks=tasks,
             outbox=outbox,
             endings=endings,
+            facts=facts,
         ),
         claims=Claims(db=db, bus=bus, clock=clock, config=config, outbox=outbox, facts=facts, endings=endings),
         artifacts=artifacts,

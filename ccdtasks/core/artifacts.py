@@ -85,7 +85,9 @@ class Artifacts:
         """One file of a run that the actor may see."""
         async with self._db.read() as session:
             run = await session.get(TaskRun, run_id)
-            artifact = await session.scalar(select(Artifact).where(Artifact.run_id == run_id, Artifact.name == name))
+            artifact = await session.scalar(
+                select(Artifact).where(Artifact.run_id == run_id, Artifact.name == clean_line(name, 255))
+            )
         if run is None or artifact is None:
             raise NotFound(f"This run has no file `{clean_line(name, 80)}`.")
         self._access.require_owner(actor, run.owner_user_id, "see the files of this run")

@@ -221,7 +221,7 @@ def _describe(run: TaskRun, outcome: Outcome, now: datetime) -> None:
     run.final_url = clean_url(outcome.final_url) or run.final_url
     run.final_title = clean_line(outcome.final_title, 300) if outcome.final_title else run.final_title
     run.error_stacktrace = clean_text(outcome.detail, 20_000) if outcome.detail else None
-    run.live = {key: value for key, value in (run.live or {}).items() if key != "human"}
+    run.live = {key: value for key, value in (run.live or {}).items() if key not in ("asks", "human", "paused")}
     if outcome.metrics:
         put_metrics(run, dict(outcome.metrics))
     if outcome.reason:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from ccdtasks.core.parameters import Parameter, check_value
-from ccdtasks.core.text import clean_text
+from ccdtasks.core.text import clean_line, clean_text
 from ccdtasks.errors import Invalid
 
 MAX_NAME = 100
@@ -21,7 +21,7 @@ _HINTS = ("description", "default", "pattern", "choices")
 
 def folded(name: str) -> str:
     """A name as typed, brought to the form in which names are compared."""
-    return unicodedata.normalize("NFC", name).strip().lower().removeprefix("#")
+    return unicodedata.normalize("NFC", clean_line(name, 200)).lower().removeprefix("#")
 
 
 def check_name(name: str) -> str:

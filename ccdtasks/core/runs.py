@@ -16,6 +16,7 @@ from ccdtasks.core.access import Access, Actor
 from ccdtasks.core.artifacts import artifacts_of
 from ccdtasks.core.audit import Audit
 from ccdtasks.core.endings import Endings, Outcome
+from ccdtasks.core.facts import Facts
 from ccdtasks.core.lookup import find_run, going_runs, position_of
 from ccdtasks.core.outbox import Outbox
 from ccdtasks.core.pages import Page, page_size
@@ -52,7 +53,10 @@ class RunRow:
 
 @dataclass(frozen=True, slots=True)
 class RunView:
-    """What a card needs. `attempts`: how many this run may have in all; `session`: that of the latest claim."""
+    """What a card needs. `attempts`: how many this run may have in all; `session`: that of the latest claim.
+
+    `hold`: why no run starts at present, in plain words.
+    """
 
     run: TaskRun
     task: Task
@@ -60,6 +64,7 @@ class RunView:
     artifacts: Sequence[Artifact]
     position: int | None
     attempts: int
+    hold: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +91,7 @@ class Runs:
         tasks: Tasks,
         outbox: Outbox,
         endings: Endings,
+        facts: Facts,
     ) -> None:
         self._db = db
         self._bus = bus
@@ -96,6 +102,7 @@ class Runs:
         self._tasks = tasks
         self._outbox = outbox
         self._endings = endings
+        self._facts = facts
 
     async def start(
         self,
@@ -144,7 +151,9 @@ class Runs:
             run.stop_requested_by = run.stop_requested_by or actor.user_id
             run.stop_force = run.stop_force or force
             await session.flush()
-            if run.status not in ACTIVE:
+            if run.status in ACTIVE:
+                await self._outbox.touch(session, run.id, "card")
+            else:
                 await self._endings.end(session, run, Outcome(RunStatus.CANCELLED))
             self._audit.record(session, actor, "run.stop", run.id, {"force": force})
         self._publish(RunChanged(run.id), MessagePending(run.id))
@@ -234,6 +243,7 @@ class Runs:
                 artifacts=await artifacts_of(session, run.id),
                 position=await position_of(session, run),
                 attempts=read_config(task.config).retries.attempts,
+                hold=next((hold.message for hold in (await self._facts.holds_in(session)).values()), None),
             )
 
     async def set_thread(self, run_id: UUID, channel_id: str, thread_id: str, name: str, status: str) -> None:

@@ -19,7 +19,7 @@ from ccdtasks.core.pages import Page, page_size
 from ccdtasks.core.parameters import Parameter, placeholders
 from ccdtasks.core.states import ACTIVE, FINAL
 from ccdtasks.core.taskconfig import TaskConfig, config_row, read_config
-from ccdtasks.core.text import clean_line
+from ccdtasks.core.text import clean_line, clean_text
 from ccdtasks.db import Database
 from ccdtasks.db.enums import RunStatus
 from ccdtasks.db.models import DiscordChannel, Task, TaskRun
@@ -166,7 +166,7 @@ class Tasks:
         last = _last_status()
         query = self._visible(actor, select(Task, active, last)).where(*_matching(filter, active, last))
         if after is not None:
-            query = query.where(Task.task_name > after)
+            query = query.where(Task.task_name > clean_line(after, 200))
         size = page_size(limit)
         async with self._db.read() as session:
             found = (await session.execute(query.order_by(Task.task_name).limit(size + 1))).all()
@@ -207,7 +207,7 @@ class Tasks:
 
     async def _not_found(self, session: AsyncSession, actor: Actor, name: str) -> NotFound:
         known = list(await session.scalars(self._visible(actor, select(Task.task_name)).limit(2000)))
-        near = get_close_matches(name, known, n=1, cutoff=0.5)
+        near = get_close_matches(name, known, n=1, cutoff=0.65)
         hint = (
             f"did you mean {near[0]}?"
             if near
@@ -231,7 +231,7 @@ def _check(draft: TaskDraft) -> _Checked:
         name=name,
         prompt=prompt,
         task_type=check_type(draft.task_type) if draft.task_type else infer_type(name, prompt),
-        description=draft.description or None,
+        description=clean_text(draft.description, naming.MAX_DESCRIPTION) if draft.description else None,
         config=read_config(draft.config),
         parameters=[naming.with_hints(each, draft.parameters.get(each.name, {})) for each in found],
     )
