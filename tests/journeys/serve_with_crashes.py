@@ -1,0 +1,62 @@
+"""`ccdtasks serve` that kills itself with SIGKILL at one chosen step; the product knows nothing of it.
+
+python -m tests.journeys.serve_with_crashes CONFIG.toml Claims.created:before
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import inspect
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+from ccdtasks.adapters.podman import Podman
+from ccdtasks.app import serve
+from ccdtasks.config import load_config
+from ccdtasks.core.claims import Claims
+from ccdtasks.engine.folder import RunFolders
+from ccdtasks.engine.gates import Gates
+from ccdtasks.engine.keeping import Keeper
+from ccdtasks.engine.parts import Patience
+
+PLACES = {place.__name__: place for place in (Claims, Gates, Keeper, Podman, RunFolders)}
+QUICK = Patience(launch_s=20, stop_s=2, busy_poll_s=0.02, idle_poll_s=0.05, look_s=0.1, weigh_s=0.5)
+
+
+def crash_at(point: str) -> None:
+    """`Class.method:before` or `:after`; after, only when the method gave something (an empty queue is no step)."""
+    name, _, moment = point.partition(":")
+    owner_name, _, method_name = name.partition(".")
+    owner = PLACES[owner_name]
+    method = getattr(owner, method_name)
+
+    def die() -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def blocking(self: Any, *arguments: Any) -> Any:
+        if moment == "before":
+            die()
+        result = method(self, *arguments)
+        die()
+        return result
+
+    async def waiting(self: Any, *arguments: Any, **named: Any) -> Any:
+        if moment == "before":
+            die()
+        result = await method(self, *arguments, **named)
+        if result is not None or method_name != "claim_next":
+            die()
+        return result
+
+    double = waiting if inspect.iscoroutinefunction(method) else blocking
+    setattr(owner, method_name, functools.wraps(method)(double))
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 2:
+        crash_at(sys.argv[2])
+    asyncio.run(serve(load_config(Path(sys.argv[1])).config, patience=QUICK))
