@@ -103,7 +103,11 @@ class ModelGateway:
 
 
 class ServedModel:
-    """One session's way to the model, while it lasts. `first_request_at`: when its first request was let through."""
+    """One session's way to the model, while it lasts.
+
+    `first_request_at`: when its first request was let through. `auth_failed`: the API refused the real credential; the
+    word of the container alone must not stop all runs.
+    """
 
     def __init__(
         self,
@@ -116,6 +120,7 @@ class ServedModel:
         clock: Clock,
     ) -> None:
         self.first_request_at: datetime | None = None
+        self.auth_failed = False
         self._path = path
         self._grant = grant
         self._account = account
@@ -172,6 +177,7 @@ class ServedModel:
             async with self._slots:
                 return await self._forward(request)
         except Answer as answer:
+            self.auth_failed = self.auth_failed or answer.auth_failed
             _log.info("model %s: answered %d", self._grant.session_id, answer.status)
             return web.Response(status=answer.status, body=answer.body, headers=answer.headers)
         finally:
@@ -218,11 +224,12 @@ class ServedModel:
         except Malformed as error:
             raise Answer.of(400, "invalid_request_error", str(error)) from None
         except NotAllowed as error:
-            raise Answer.of(403, "permission_error", str(error)) from None
+            raise Answer.of(400, "invalid_request_error", str(error)) from None
         models = self._grant.models
         open_to_it = self._prices.knows(wanted.model) if models is None else wanted.model in models
         if not open_to_it and wanted.model not in self._grant.configured:
-            raise Answer.of(403, "permission_error", f"The model {wanted.model[:80]} is not open to this session.")
+            # 400 and not 403: the CLI takes every 403 for a wrong credential, and that would stop all runs.
+            raise Answer.of(400, "invalid_request_error", f"The model {wanted.model[:80]} is not open to this session.")
         return wanted
 
     async def _relay(

@@ -24,7 +24,12 @@ _ADDED_BY_AIOHTTP = ("User-Agent", "Accept", "Content-Type")
 
 
 class Answer(Exception):
-    """What the session gets instead of the model's answer: an error in the API's own shape."""
+    """What the session gets instead of the model's answer: an error in the API's own shape.
+
+    `auth_failed`: because the API refuses the real credential.
+    """
+
+    auth_failed = False
 
     def __init__(self, status: int, body: bytes, headers: CIMultiDict[str]) -> None:
         super().__init__(status)
@@ -124,7 +129,9 @@ class Upstream:
         """403 where the API says 401: the CLI repeats a 401 for three minutes, and ends at once on a 403."""
         if self._on_auth_failure is not None:
             self._on_auth_failure()
-        return Answer.of(403, "authentication_error", message)
+        answer = Answer.of(403, "authentication_error", message)
+        answer.auth_failed = True
+        return answer
 
     def _opened(self) -> aiohttp.ClientSession:
         if self._session is None:

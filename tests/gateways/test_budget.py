@@ -171,8 +171,8 @@ async def test_what_fetches_or_stores_at_the_api_needs_the_owners_leave(
 ) -> None:
     async with session(folder, upstream.url) as client:
         status, answer = await client.ask(body)
-        assert (status, error_of(answer)[0]) == (403, "permission_error")
-        assert (await client.ask(body, path="/v1/messages/count_tokens"))[0] == 403
+        assert (status, error_of(answer)[0]) == (400, "invalid_request_error")
+        assert (await client.ask(body, path="/v1/messages/count_tokens"))[0] == 400
     assert upstream.requests == []
     async with session(folder, upstream.url, grant=grant(allow_server_tools=True)) as client:
         assert (await client.ask(body))[0] == 200
@@ -235,12 +235,12 @@ async def test_a_compressed_body_cannot_hide(folder: Path, upstream: ModelUpstre
     [
         ({}, "claude-opus-4-8", 200),
         ({}, "claude-opus-4-8[1m]", 200),
-        ({}, "my-own-model", 403),
+        ({}, "my-own-model", 400),
         ({"configured": ("my-own-model",)}, "my-own-model", 200),
         ({"models": ("claude-sonnet-5",)}, "claude-sonnet-5", 200),
-        ({"models": ("claude-sonnet-5",)}, "claude-opus-4-8", 403),
+        ({"models": ("claude-sonnet-5",)}, "claude-opus-4-8", 400),
         ({"models": ("claude-sonnet-5",), "configured": ("claude-haiku-4-5",)}, "claude-haiku-4-5", 200),
-        ({"models": ()}, "claude-sonnet-5", 403),
+        ({"models": ()}, "claude-sonnet-5", 400),
     ],
 )
 async def test_only_models_of_the_grant_are_open(
@@ -252,7 +252,7 @@ async def test_only_models_of_the_grant_are_open(
 
 async def test_fast_mode_is_not_open(folder: Path, upstream: ModelUpstream) -> None:
     async with session(folder, upstream.url) as client:
-        assert (await client.ask({**BODY, "speed": "fast"}))[0] == 403
+        assert (await client.ask({**BODY, "speed": "fast"}))[0] == 400
         assert (await client.ask({**BODY, "speed": "standard"}))[0] == 200
 
 

@@ -161,6 +161,7 @@ async def test_a_refused_credential_ends_the_cli_at_once_and_is_reported(folder:
     assert status == 403
     assert error_of(body)[0] == "authentication_error"
     assert failures == [True]
+    assert client.served.auth_failed
 
 
 async def test_a_revoked_token_counts_as_a_refused_credential(folder: Path, upstream: ModelUpstream) -> None:
@@ -203,6 +204,7 @@ async def test_the_apis_own_errors_pass_with_their_headers(
         for name, value in headers.items():
             assert response.headers[name.replace("_", "-")] == value
     assert failures == []
+    assert not client.served.auth_failed
 
 
 async def test_the_secret_never_comes_back_nor_into_a_log(
