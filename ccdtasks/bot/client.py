@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import Any
 
@@ -19,6 +20,7 @@ from ccdtasks.errors import CcdError, Invalid
 
 log = logging.getLogger(__name__)
 
+REGISTER_AGAIN_S = 60
 LONGEST_RATE_LIMIT_S = 60
 """A longer wait is an error of its own (renames: ten minutes); discord.py would sleep through it."""
 
@@ -46,6 +48,7 @@ class Bot(discord.Client):
         self.places = Places(self)
         self.projection = Projection(self, store)
         self.tree = Tree(self, self.guild_id)
+        self._registering: asyncio.Task[None] | None = None
 
     def server(self) -> discord.Guild:
         """The one server, as Discord last described it; Unavailable while it is unknown."""
@@ -53,6 +56,18 @@ class Bot(discord.Client):
         if guild is None:
             raise absent()
         return guild
+
+    def dispatch(self, event: str, /, *args: Any, **kwargs: Any) -> None:
+        """Nothing happens any more after the end; discord.py would stumble over events that come late."""
+        if not self.is_closed():
+            super().dispatch(event, *args, **kwargs)
+
+    async def close(self) -> None:
+        """Ends the connection and what was still going on."""
+        if self._registering is not None:
+            self._registering.cancel()
+            await asyncio.gather(self._registering, return_exceptions=True)
+        await super().close()
 
     async def setup_hook(self) -> None:
         """Makes the buttons of all earlier messages work again."""
@@ -91,10 +106,18 @@ class Bot(discord.Client):
         lacking = permissions.missing(guild.me.guild_permissions)
         if lacking:
             self._troubled(f"The bot's role lacks: {', '.join(lacking)}. Grant it in the server's settings.")
-        try:
-            await self.tree.settle()
-        except CcdError as error:
-            self._troubled(f"Commands were not registered. {error}")
+        if self._registering is None or self._registering.done():
+            self._registering = asyncio.create_task(self._register(), name="discord-commands")
+
+    async def _register(self) -> None:
+        while True:
+            try:
+                await self.tree.settle()
+            except CcdError as error:
+                self._troubled(f"Commands were not registered. {error}")
+            else:
+                return
+            await asyncio.sleep(REGISTER_AGAIN_S)
 
     def _troubled(self, sentence: str) -> None:
         self.trouble = sentence

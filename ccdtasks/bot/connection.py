@@ -39,14 +39,16 @@ async def run_forever(bot: Bot, stop: asyncio.Event, first_pause_s: float = FIRS
     if token is None:
         return
     point_at(bot.config.discord)
+    loop = asyncio.get_running_loop()
     stopping = asyncio.create_task(stop.wait(), name="discord-stop")
     pause_s = first_pause_s
     try:
         while not stop.is_set():
-            session = asyncio.create_task(bot.start(token.get_secret_value()), name="discord-client")
+            began_s = loop.time()
+            session = asyncio.create_task(_session(bot, token.get_secret_value()), name="discord-client")
             await asyncio.wait({session, stopping}, return_when=asyncio.FIRST_COMPLETED)
-            was_ready = bot.is_ready()
-            await _end(bot, session)
+            session.cancel()
+            await asyncio.gather(session, return_exceptions=True)
             if stop.is_set():
                 return
             refusal = _refused(session)
@@ -55,7 +57,8 @@ async def run_forever(bot: Bot, stop: asyncio.Event, first_pause_s: float = FIRS
                 log.error("%s", refusal)
                 await stop.wait()
                 return
-            pause_s = first_pause_s if was_ready else min(pause_s * 2, LONGEST_PAUSE_S)
+            held = loop.time() - began_s > LONGEST_PAUSE_S
+            pause_s = first_pause_s if held else min(pause_s * 2, LONGEST_PAUSE_S)
             bot.trouble = f"Discord cannot be reached ({_reason(session)})"
             log.warning("%s; the next try is in about %.0f s.", bot.trouble, pause_s)
             await asyncio.wait({stopping}, timeout=pause_s * random.uniform(0.8, 1.2))  # noqa: S311 - jitter
@@ -65,10 +68,10 @@ async def run_forever(bot: Bot, stop: asyncio.Event, first_pause_s: float = FIRS
         await asyncio.gather(stopping, return_exceptions=True)
 
 
-async def _end(bot: Bot, session: asyncio.Task[None]) -> None:
-    await bot.close()
-    session.cancel()
-    await asyncio.gather(session, return_exceptions=True)
+async def _session(bot: Bot, token: str) -> None:
+    """From login to the end of the connection; entering makes a client that was closed before usable again."""
+    async with bot:
+        await bot.start(token)
 
 
 def _reopen(bot: Bot) -> None:

@@ -87,9 +87,9 @@ def _message(body: dict[str, Any], *, is_new: bool, is_modal: bool) -> list[str]
         found.append("content has at most 2000 characters")
     if sum(_embed_size(embed) for embed in embeds) > 6000:
         found.append("all embeds together have at most 6000 characters")
-    for embed in embeds:
-        if any(not str(field.get("value", "")).strip() for field in embed.get("fields", ())):
-            found.append("an embed's field is empty")
+    fields = [field for embed in embeds for field in embed.get("fields", ())]
+    if any(not str(field.get("value", "")).strip() for field in fields):
+        found.append("an embed's field is empty")
     says = body.get("content") or embeds or rows or body.get("attachments") or body.get("poll")
     if is_new and "content" in body and not says:
         found.append("an empty message")
