@@ -10,7 +10,6 @@ import os
 import sys
 
 from session.ending import EXIT_CODES, write_exit
-from session.events import EventLog
 from session.job import Job, JobError, read_job
 from session.places import Places
 from session.supervisor import Session
@@ -18,11 +17,7 @@ from session.verdict import Ending
 
 
 async def _run(job: Job, places: Places) -> Ending:
-    log = EventLog(places.guest / "events.jsonl", job.limits.event_bytes)
-    try:
-        return await Session(job, places, log).run()
-    finally:
-        log.close()
+    return await Session(job, places).run()
 
 
 def main() -> int:

@@ -98,7 +98,7 @@ class Browser:
             return
         with contextlib.suppress(DevToolsError, TimeoutError):
             await self.devtools.call("Browser.close", timeout_s=1)
-            async with asyncio.timeout(3):
+            async with asyncio.timeout(2):
                 await self._process.wait()
         await self._process.stop(1)
 

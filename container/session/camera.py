@@ -37,7 +37,7 @@ class Camera:
         return await self.take(f"shot-{next(self._numbers)}.png")
 
     async def take(self, name: str) -> Scene:
-        """Write the picture to `out/<name>`. Never raises; takes at most 9 s."""
+        """Write the picture to `out/<name>`. Never raises; takes at most 8 s."""
         path = self._places.out / name
         page = await self._tabs.current()
         url, title = (page.url, page.title) if page is not None else (None, None)

@@ -65,7 +65,7 @@ class Desktop:
         argv = ["scrot", "--overwrite", "--silent", str(path)]
         shot = await Child.start(argv, {**self._env, "DISPLAY": self.display}, self._log)
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(3):
+            async with asyncio.timeout(2):
                 return await shot.wait() == 0
         await shot.stop(0.1)
         return False
@@ -73,7 +73,7 @@ class Desktop:
     async def stop(self) -> None:
         for process in (self._manager, self._server):
             if process is not None:
-                await process.stop(1)
+                await process.stop(0.5)
 
 
 async def _read_line(fd: int) -> str:

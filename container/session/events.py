@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Callable
@@ -18,25 +19,44 @@ def utc_now() -> datetime:
 
 
 class EventLog:
-    """Appends events with a gap-free `seq`; each line is in the file before `emit` returns."""
+    """Appends events with a gap-free `seq`; each line is in the file before `emit` returns.
 
-    def __init__(self, path: Path, max_line_bytes: int, now: Callable[[], datetime] = utc_now) -> None:
+    When the file takes no more (the host's disk is full), `on_broken` is called once and nothing more is written.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        max_line_bytes: int,
+        on_broken: Callable[[OSError], None],
+        now: Callable[[], datetime] = utc_now,
+    ) -> None:
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
         self._max_line_bytes = max_line_bytes
+        self._on_broken = on_broken
         self._now = now
+        self._is_broken = False
         self.last_seq = 0
 
     def emit(self, kind: str, /, **data: Any) -> None:
         """Write one event. Texts and lists that make it longer than a line may be are cut, and `cut` says so."""
+        if self._is_broken:
+            return
         head = {"seq": self.last_seq + 1, "at": timestamp(self._now()), "type": kind}
         line = _fit({**head, **data}, self._max_line_bytes)
-        while line:  # the disk of the host may take only a part at once
-            line = line[os.write(self._file, line) :]
-        self.last_seq += 1
+        try:
+            while line:  # a write may take only a part
+                line = line[os.write(self._file, line) :]
+        except OSError as error:
+            self._is_broken = True
+            self._on_broken(error)
+        else:
+            self.last_seq += 1
 
     def close(self) -> None:
         """Make sure that a power cut cannot take the last lines."""
-        os.fsync(self._file)
+        with contextlib.suppress(OSError):
+            os.fsync(self._file)
         os.close(self._file)
 
 

@@ -7,7 +7,7 @@ import shutil
 import stat
 from pathlib import Path
 
-_RESERVED = {"final.png", "result.json", "logs"}
+_RESERVED = {"final.png", "logs"}
 
 
 class FileError(Exception):
@@ -34,10 +34,6 @@ class OutFolder:
         self._given[source] = target
         self._left -= size
         return target, size
-
-    def write(self, name: str, text: str) -> None:
-        """Write one of our own files."""
-        (self._out / name).write_text(text, "utf-8", "replace")
 
     def rescue(self) -> list[str]:
         """Copy out what a session that broke had gathered: the visible files at the top of the working folder."""

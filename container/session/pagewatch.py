@@ -6,6 +6,7 @@ import asyncio
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
@@ -14,23 +15,11 @@ from session.tabs import Page
 
 Reason = Literal["captcha", "mfa", "login", "unclear"]
 
-# Counted in an isolated world: the page's own scripts cannot answer in its place.
-_LOOK = r"""
-(() => {
-  const seen = e => { const r = e.getBoundingClientRect(); const s = getComputedStyle(e);
-    return r.width > 8 && r.height > 8 && s.visibility !== 'hidden' && s.display !== 'none'; };
-  const any = (css, test = () => true) => [...document.querySelectorAll(css)].some(e => seen(e) && test(e));
-  const captcha = /captcha|turnstile|challenges\.cloudflare|arkoselabs|funcaptcha|geetest|datadome|perimeterx|awswaf/i;
-  const name = e => [e.id, e.className, e.name, e.title].filter(x => typeof x === 'string').join(' ');
-  return {
-    captcha: any('iframe', e => captcha.test(e.src + ' ' + name(e))) ||
-             any('[id*=captcha i],[class*=captcha i],[name*=captcha i],[id*=challenge-form i],.cf-turnstile'),
-    secret: any('input[type=password]') ||
-            any('input', e => e.autocomplete === 'one-time-code' || /otp|mfa|2fa|one.?time|verif/i.test(name(e))),
-  };
-})()
-"""
-_LOGIN_WORDS = re.compile(r"log[-_]?in|sign[-_]?in|auth|sso|challenge|verif|checkpoint|mfa|2fa|otp", re.IGNORECASE)
+_LOOK = Path(__file__).with_name("look.js").read_text("utf-8")
+_LOGIN_WORDS = re.compile(
+    r"log[-_]?in|sign[-_]?in|authent|authoriz|challenge|verif|checkpoint|\b(oauth2?|auth|sso|mfa|2fa|otp)\b",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True)

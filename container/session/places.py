@@ -44,6 +44,10 @@ class Places:
         return self.out / "logs"
 
     @property
+    def result(self) -> Path:
+        return self.guest / "result.json"
+
+    @property
     def agent_state(self) -> Path:
         """The CLI's transcripts. They outlive the container, so that a later attempt can go on from them."""
         return self.guest / "claude"
@@ -66,3 +70,5 @@ class Places:
         """Create what the session writes into; the run folder's own `guest/` comes from the host."""
         for folder in (self.logs, self.agent_state, self.work / "downloads", self.profile, self.scratch):
             folder.mkdir(parents=True, exist_ok=True)
+        # The host moves this folder to a later attempt; rootless it is another user, and moving takes writing.
+        self.agent_state.chmod(0o777)

@@ -37,8 +37,9 @@ _METRICS_EVERY_S = 2.0
 class Session:
     """Holds the parts of one session together. `run` it once."""
 
-    def __init__(self, job: Job, places: Places, log: EventLog) -> None:
-        self._job, self._places, self._log = job, places, log
+    def __init__(self, job: Job, places: Places) -> None:
+        self._job, self._places = job, places
+        self._log = log = EventLog(places.guest / "events.jsonl", job.limits.event_bytes, self._log_broke)
         self._started_at, self._begun = utc_now(), time.monotonic()
         self._tasks: set[asyncio.Task[None]] = set()
         self._ended: asyncio.Future[Ending] = asyncio.get_running_loop().create_future()
@@ -52,7 +53,9 @@ class Session:
         self._room = WaitingRoom(log, self._clock, job.human_timeout_s)
         self._files = OutFolder(places.out, places.work, job.limits.out_bytes)
         watch = PageWatch(lambda: self._browser.devtools, self._tabs.current)
-        self._toolbox = Toolbox(log, self._room, self._files, shoot=self._camera.shoot, passed=watch.passed)
+        self._toolbox = Toolbox(
+            log, self._room, self._files, places.result, shoot=self._camera.shoot, passed=watch.passed
+        )
         self._steps = Steps(log, time.monotonic)
         self._agent = Agent(job, places, env, self._logs["agent"], self._logs["agent-errors"])
         stream = Stream(log, self._steps)
@@ -178,7 +181,7 @@ class Session:
     # -- the end ----------------------------------------------------------------------------------------------------
 
     async def _collect(self, ending: Ending) -> None:
-        """Gather what there is, within 15 s even if nothing answers any more."""
+        """Gather what there is. At most 8 + 4 + 1 s, even if nothing answers any more."""
         _, scene = await asyncio.gather(self._agent.stop(), self._camera.take("final.png"))
         self._steps.end_all("ended with the session")
         if self._toolbox.result is None:
@@ -188,6 +191,7 @@ class Session:
         self._log.emit("metrics", **totals)
         await self._browser.stop()
         await self._desktop.stop()
+        self._log.close()
         for log in self._logs.values():
             log.close()
         write_exit(
@@ -231,6 +235,9 @@ class Session:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             self.end(Ending("failed", "session_crashed", f"The session program failed: {error!r}."))
+
+    def _log_broke(self, error: OSError) -> None:
+        self.end(Ending("failed", "session_crashed", f"Events cannot be written any more: {error.strerror}."))
 
     def _obey_signals(self) -> None:
         stopped = Ending("stopped", "stopped", "Stopped.")

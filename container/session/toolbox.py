@@ -34,6 +34,7 @@ class Toolbox:
         log: EventLog,
         room: WaitingRoom,
         files: OutFolder,
+        result_file: Path,
         *,
         shoot: Shoot,
         passed: Callable[[Reason], Awaitable[None]],
@@ -41,6 +42,7 @@ class Toolbox:
         self._log = log
         self._room = room
         self._files = files
+        self._result_file = result_file
         self._shoot = shoot
         self._passed = passed
         self.result: dict[str, Any] | None = None
@@ -94,7 +96,7 @@ class Toolbox:
         except results.ResultError as error:
             raise ToolError(str(error)) from error
         # The event may be cut to the length of a line; the file is whole.
-        self._files.write("result.json", json.dumps(self.result, ensure_ascii=False, indent=1))
+        self._result_file.write_text(json.dumps(self.result, ensure_ascii=False, indent=1), "utf-8", "replace")
         self._log.emit("result", **self.result)
         return "The result was taken. End now with one short sentence; do nothing more."
 

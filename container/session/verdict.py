@@ -69,7 +69,7 @@ def after_crash(patience: Patience, has_result: bool, exit_code: int | None) -> 
 
 def on_retry(retry: Retry) -> Ending | None:
     """Retrying a refused credential is pointless; the CLI would do so for three minutes."""
-    if retry.status in (401, 403):
+    if retry.status == 401:
         return Ending("failed", "model_auth", "The model API refused the credential.")
     return None
 
@@ -89,9 +89,9 @@ def _api_failure(turn: TurnEnd, text: str) -> Ending | None:
     ending = None
     if turn.reset_at is not None or "hit your limit" in lower or "usage limit" in lower:
         ending = Ending("failed", "usage_limit", text, _reset(turn.reset_at))
-    elif status == 403 and "budget" in lower:
+    elif "budget" in lower and "used up" in lower:  # our gateway's words, before an answer or in the middle of one
         ending = Ending("failed", "budget", "The budget is used up.")
-    elif status == 403 and "run is over" in lower:
+    elif "run is over" in lower:
         ending = Ending("stopped", "stopped", "The run is over.")
     elif turn.error == "billing_error" or "credit balance" in lower:
         ending = Ending("failed", "model_auth", "The model account has no credit left.")

@@ -8,13 +8,17 @@ from typing import Any
 from session.events import EventLog
 
 
+def fail(error: OSError) -> None:
+    raise error
+
+
 def read(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_bytes().splitlines()]
 
 
 def test_events_are_numbered_dated_and_in_the_file_at_once(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
-    log = EventLog(path, 1000, lambda: datetime(2026, 1, 17, 15, 30, 0, 123456, UTC))
+    log = EventLog(path, 1000, fail, lambda: datetime(2026, 1, 17, 15, 30, 0, 123456, UTC))
     log.emit("progress", text="one")
     log.emit("progress", text="two")
     assert read(path) == [
@@ -27,7 +31,7 @@ def test_events_are_numbered_dated_and_in_the_file_at_once(tmp_path: Path) -> No
 
 def test_a_text_too_long_for_a_line_is_cut_and_says_so(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
-    log = EventLog(path, 4096)
+    log = EventLog(path, 4096, fail)
     log.emit("agent_text", text="\U0001f4a1" * 100_000)
     log.emit("result", items=[{"lamp": "x" * 100, "price": n} for n in range(5000)])
     log.close()
@@ -41,7 +45,17 @@ def test_a_text_too_long_for_a_line_is_cut_and_says_so(tmp_path: Path) -> None:
 
 def test_half_an_emoji_does_not_break_the_log(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
-    log = EventLog(path, 4096)
+    log = EventLog(path, 4096, fail)
     log.emit("agent_text", text="half \ud83d")
     log.close()
     assert read(path)[0]["text"] == "half ?"
+
+
+def test_a_full_disk_is_told_once_and_breaks_nothing_else() -> None:
+    told: list[OSError] = []
+    log = EventLog(Path("/dev/full"), 4096, told.append)
+    log.emit("progress", text="one")
+    log.emit("progress", text="two")
+    log.close()
+    assert [error.strerror for error in told] == ["No space left on device"]
+    assert log.last_seq == 0

@@ -13,10 +13,14 @@ from session.pagewatch import Sight, is_passed
 from session.people import Answer, RunClock, WaitingRoom
 
 
+def fail(error: OSError) -> None:
+    raise error
+
+
 class Room:
     def __init__(self, tmp_path: Path, timeout_s: float) -> None:
         self._path = tmp_path / "events.jsonl"
-        log = EventLog(self._path, 65_536)
+        log = EventLog(self._path, 65_536, fail)
         self.clock = RunClock()
         self.room = WaitingRoom(log, self.clock, timeout_s)
 

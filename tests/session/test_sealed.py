@@ -87,9 +87,7 @@ async def test_a_task_from_the_first_message_to_the_exit(run_folder: Path) -> No
         result = session.of_type("result")[-1]
         assert result["values"] == {"price": {"number": 342, "unit": "USD"}}
         assert len(session.of_type("result")) == 1
-        assert json.loads((run_folder / "guest/out/result.json").read_text())["items"] == [
-            {"lamp": "red", "price": 342}
-        ]
+        assert json.loads((run_folder / "guest/result.json").read_text())["items"] == [{"lamp": "red", "price": 342}]
 
         finished = session.of_type("agent_finished")[0]
         assert (finished["outcome"], finished["text"]) == ("completed", "Done.")

@@ -76,8 +76,14 @@ async def test_a_refused_credential_ends_the_run_at_once(run_folder: Path, kind:
         assert "refused the credential" in exit_["message"]
 
 
-async def test_a_used_up_budget_ends_the_run(run_folder: Path) -> None:
-    model = MessagesApi(Refuse(403, "permission_error", "the budget of this run is used up"))
+USED_UP = "The run's budget of $5 is used up ($5.0021 spent)."
+
+
+@pytest.mark.parametrize(
+    "answer", [Refuse(403, "permission_error", USED_UP), BreakOff("Let me", "permission_error", USED_UP)]
+)
+async def test_a_used_up_budget_ends_the_run(run_folder: Path, answer: Refuse | BreakOff) -> None:
+    model = MessagesApi(answer)
     async with sealed(run_folder, model) as session:
         assert (await session.ended())["reason"] == "budget"
 

@@ -11,12 +11,16 @@ from session.steps import Steps, title
 from session.stream import Heard, Ready, Retry, Stream, TurnEnd
 
 
+def fail(error: OSError) -> None:
+    raise error
+
+
 class Told:
     """A stream and what it told so far."""
 
     def __init__(self, path: Path) -> None:
         self.path, self.now = path, 0.0
-        self.log = EventLog(path, 65_536)
+        self.log = EventLog(path, 65_536, fail)
         self.steps = Steps(self.log, lambda: self.now)
         self.stream = Stream(self.log, self.steps)
 
