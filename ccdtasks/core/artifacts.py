@@ -124,7 +124,7 @@ async def artifacts_of(session: AsyncSession, run_id: UUID) -> Sequence[Artifact
 
 def free_name(name: str, taken: set[str]) -> str:
     """A file name without folders and odd characters that is not taken yet: `a.csv`, then `a (2).csv`."""
-    path = PurePosixPath(clean_line(name, 400).replace("\\", "/"))
+    path = PurePosixPath(clean_line(name, 4000).replace("\\", "/"))
     stem = (
         "".join(sign if sign.isalnum() or sign in " ._-()" else "_" for sign in path.stem)[:100].strip(" .") or "file"
     )

@@ -17,6 +17,7 @@ from ccdtasks.config import Config
 from ccdtasks.core.artifacts import ArtifactDraft, Artifacts
 from ccdtasks.core.facts import MODEL_AUTH, Facts, credential_fingerprint
 from ccdtasks.core.guestlog import put_metrics
+from ccdtasks.core.lookup import end_of_queue
 from ccdtasks.core.moves import move
 from ccdtasks.core.outbox import Outbox
 from ccdtasks.core.reasons import HINTS, RETRIED, WORDS, backoff
@@ -85,6 +86,8 @@ class Endings:
         now = self._clock.now()
         outcome = _judged(run, outcome)
         task = await session.get_one(Task, run.task_id)
+        if outcome.status is RunStatus.COMPLETED and run.status is not RunStatus.COLLECTING:
+            run = await move(session, run.id, RunStatus.COLLECTING, epoch=run.epoch)
         run = await move(
             session,
             run.id,
@@ -136,7 +139,7 @@ class Endings:
             retry_of=run.retry_of or run.id,
             priority=run.priority,
             chain_id=run.chain_id,
-            queued_at=now,
+            queued_at=await end_of_queue(session, now),
             created_at=now,
             not_before=now + backoff(retries, run.attempt, self._lot),
             discord_channel_id=run.discord_channel_id,

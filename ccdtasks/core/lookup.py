@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from sqlalchemy import func, or_, select, tuple_
@@ -54,6 +55,12 @@ async def going_runs(
         query = query.where(TaskRun.owner_user_id == owner)
     rows = await session.execute(query.order_by(TaskRun.queued_at, TaskRun.id).limit(limit))
     return [(run, name) for run, name in rows]
+
+
+async def end_of_queue(session: AsyncSession, now: datetime) -> datetime:
+    """The `queued_at` of a run that queues up now: behind all others, also when the clock was set back."""
+    last = await session.scalar(select(func.max(TaskRun.queued_at)).where(TaskRun.status.in_(GOING)))
+    return max(now, last + timedelta(microseconds=1)) if last else now
 
 
 async def position_of(session: AsyncSession, run: TaskRun) -> int | None:

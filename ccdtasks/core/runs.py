@@ -17,7 +17,7 @@ from ccdtasks.core.artifacts import artifacts_of
 from ccdtasks.core.audit import Audit
 from ccdtasks.core.endings import Endings, Outcome
 from ccdtasks.core.facts import Facts
-from ccdtasks.core.lookup import find_run, going_runs, position_of
+from ccdtasks.core.lookup import end_of_queue, find_run, going_runs, position_of
 from ccdtasks.core.outbox import Outbox
 from ccdtasks.core.pages import Page, page_size
 from ccdtasks.core.parameters import fill, from_rows
@@ -279,7 +279,7 @@ class Runs:
             status=RunStatus.QUEUED,
             trigger=trigger,
             parameters=values,
-            queued_at=now,
+            queued_at=await end_of_queue(session, now),
             created_at=now,
             discord_channel_id=task.discord_channel_id,
             epoch=0,
