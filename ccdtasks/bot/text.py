@@ -11,15 +11,10 @@ import re
 CONTENT = 2000
 EMBED_TITLE = 256
 EMBED_DESCRIPTION = 4096
-EMBED_FIELDS = 25
-FIELD_NAME = 256
 FIELD_VALUE = 1024
 EMBED_FOOTER = 2048
 EMBED_TOTAL = 6000
-EMBEDS = 10
-BUTTON_LABEL = 38  # 80 are allowed; a phone shows 38
 CHANNEL_NAME = 100
-TOPIC = 1024
 THREAD_NAME = 100
 CHOICE = 100
 MODAL_TITLE = 45
@@ -66,12 +61,13 @@ def address(url: object, limit: int = 300) -> str:
 
 def markdown(text: object, limit: int = EMBED_DESCRIPTION) -> str:
     """Foreign Markdown: formatting stays, a masked link shows its address, nobody is mentioned."""
-    return clamp(_unmentioned(sentence(text, limit * 4)), limit)
+    shown = clamp(_unmentioned(sentence(text, limit * 4)), limit - 4)
+    return shown + "\n```" if shown.count("```") % 2 else shown
 
 
 def sentence(text: object, limit: int = FIELD_VALUE) -> str:
     """A sentence of our own that may quote foreign words and name users: only its links are opened."""
-    shown = _MASKED_LINK.sub(_open_link, visible(str(text))[:limit])
+    shown = _MASKED_LINK.sub(_open_link, visible(str(text))[:limit]).replace("](", "]\u200b(")
     return clamp(_BLANK_LINES.sub("\n\n", shown).strip(), limit)
 
 

@@ -39,7 +39,7 @@ def notice(message: DiscordMessage) -> Card:
     """The card of a row that belongs to no run: news of the whole instance."""
     return Card(
         title=text.plain(message.payload.get("title", ""), 200),
-        body=text.sentence(message.payload.get("text", ""), 2000),
+        body=text.markdown(message.payload.get("text", ""), 2000),
     )
 
 
@@ -172,7 +172,7 @@ def _advice(run: TaskRun, payload: Mapping[str, Any]) -> str:
     if same > 1:
         said.append(f"This happened in {same} of the last {last} runs.")
     if hint:
-        said.append(text.sentence(f"{hint[:1].upper()}{hint[1:]}."))
+        said.append(text.markdown(f"{hint[:1].upper()}{hint[1:]}.", 300))
     return join(*said, gap=" ")
 
 
@@ -222,7 +222,7 @@ def _wanted(view: RunView, payload: Mapping[str, Any], _now: datetime) -> Card:
 def _note(view: RunView, payload: Mapping[str, Any], now: datetime) -> Card:
     if payload.get("status") == RunStatus.CANCELLED:
         return _stopped(view, payload, now)
-    return Card(title=_title(view, look_of(view.run).sign, ""), body=text.sentence(payload.get("text", ""), 1500))
+    return Card(title=_title(view, look_of(view.run).sign, ""), body=text.markdown(payload.get("text", ""), 1500))
 
 
 def _title(view: RunView, sign: str, what: str) -> str:

@@ -1,0 +1,63 @@
+"""The whole command tree: its shape, its documents, and what Discord would say to it."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from discord import app_commands
+
+from ccdtasks.bot import Bot, commands
+from ccdtasks.config import Config
+from ccdtasks.core import Core
+from tests.doubles.discord.rules import RuleBook
+from tests.doubles.discord.schema import schema
+
+DOCUMENT = Path(__file__).parents[2] / "docs/commands.md"
+MODULES = [
+    importlib.import_module(f"{commands.__name__}.{found.name}") for found in pkgutil.iter_modules(commands.__path__)
+]
+
+
+def _body_lines(command: app_commands.Command[Any, ..., Any]) -> int:
+    source = inspect.getsource(command.callback)
+    return len(source[source.index('"""', source.index('"""') + 3) :].splitlines()) - 1
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__.rsplit(".", 1)[-1])
+def test_a_module_lists_its_commands_and_has_at_most_eight(module: Any) -> None:
+    found = {each for each in vars(module).values() if isinstance(each, app_commands.Command)}
+    assert set(module.COMMANDS) == found
+    assert len(module.COMMANDS) <= 8
+
+
+def test_every_command_is_flat_known_and_fits_a_screen() -> None:
+    assert len(commands.COMMANDS) == sum(len(module.COMMANDS) for module in MODULES)
+    for command in commands.COMMANDS:
+        assert isinstance(command, app_commands.Command)
+        assert re.fullmatch(r"(task|session|settings)-[a-z-]+", command.name)
+        assert command.description != "…"
+        assert all(parameter.description != "…" for parameter in command.parameters), command.name
+        assert _body_lines(command) <= 25, command.name
+
+
+async def test_discord_would_take_the_tree(core: Core, config: Config) -> None:
+    bot = Bot(core, config)
+    body = [command.to_dict(bot.tree) for command in commands.COMMANDS]
+    path = "/applications/1/guilds/2/commands"
+    assert schema().request_errors("PUT", path, body) == []
+    assert RuleBook().errors("PUT", path, body) == []
+
+
+def test_the_document_has_every_command_and_the_call_behind_it() -> None:
+    rows = dict(re.findall(r"^\| `/([a-z-]+)[^`]*` \|[^|]*\| `([a-z.]+)`", DOCUMENT.read_text(), re.MULTILINE))
+    assert rows.keys() == {command.name for command in commands.COMMANDS}
+    for name, call in rows.items():
+        noun, verb = call.split(".")
+        kind = Core.__annotations__[noun]
+        assert verb in dir(importlib.import_module("ccdtasks.core." + noun).__dict__[kind]), f"/{name}: {call}"
