@@ -183,14 +183,19 @@ def _is_alive(pid: int, container_id: str, proc: Path) -> bool | None:
     if not (proc / "1").exists():  # hidepid, ProtectProc: we would take every container for dead
         return None
     try:
-        cgroups = (proc / str(pid) / "cgroup").read_text()
+        theirs = _containers_around(proc / str(pid))
+        # Where ccdtasks itself runs in a container, that one is around all of us and tells nothing.
+        theirs -= _containers_around(proc / "self")
     except (FileNotFoundError, ProcessLookupError):
         return False
     except OSError:
         return None
-    if "libpod-" not in cgroups:  # containers without cgroups, or cgroups hidden by a namespace
-        return True
-    return container_id in cgroups
+    # None around it: containers without cgroups, or cgroups hidden by a namespace.
+    return not theirs or container_id in theirs
+
+
+def _containers_around(process: Path) -> set[str]:
+    return set(re.findall(r"libpod-(?:conmon-)?([0-9a-f]{64})", (process / "cgroup").read_text()))
 
 
 def _oom_kills(pid: int, proc: Path) -> int | None:
