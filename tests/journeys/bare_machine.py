@@ -62,18 +62,22 @@ class Machine:
     def write(self, path: str, text: str) -> None:
         self.run(f"mkdir -p {shlex.quote(str(Path(path).parent))} && cat > {shlex.quote(path)} <<'END'\n{text}\nEND")
 
+    def as_user(self, user: str, command: str) -> str:
+        """The command line that runs `command` as `user`, with what a login would give."""
+        environment = f"HOME=$(getent passwd {user} | cut -d: -f6) XDG_RUNTIME_DIR=/run/user/$(id -u {user})"
+        return f"cd / && runuser -u {user} -- env {environment} bash -c {shlex.quote(command)}"
+
     def as_service(self, command: str) -> str:
         """As the service's user, in whose Podman the sessions are."""
-        environment = "HOME=/var/lib/ccdtasks XDG_RUNTIME_DIR=/run/user/$(id -u ccdtasks)"
-        return f"cd / && runuser -u ccdtasks -- env {environment} bash -c {shlex.quote(command)}"
+        return self.as_user("ccdtasks", command)
 
-    def give_image(self, image: str, name: str) -> None:
-        """Loads an image of ours into the service user's Podman, under another name."""
+    def give_image(self, image: str, user: str, name: str, podman: str = "podman") -> None:
+        """Loads an image of ours into that user's Podman, under another name."""
         with subprocess.Popen(["podman", "save", image], stdout=subprocess.PIPE) as saving:
-            load = ["podman", "exec", "-i", self.name, "bash", "-c", self.as_service("podman load -q")]
+            load = ["podman", "exec", "-i", self.name, "bash", "-c", self.as_user(user, f"{podman} load -q")]
             subprocess.run(load, stdin=saving.stdout, check=True, stdout=subprocess.DEVNULL)
         assert saving.returncode == 0
-        self.run(self.as_service(f"podman tag {image} {name}"))
+        self.run(self.as_user(user, f"{podman} tag {image} {name}"))
 
 
 @contextmanager
@@ -84,7 +88,18 @@ def bare_machine() -> Iterator[Machine]:
     ).stdout.strip()
     name = f"ccdtest-bare-{uuid.uuid4().hex[:12]}"
     command = ["podman", "run", "--detach", "--name", name, "--privileged", "--systemd=always", "--network", "host"]
-    command += ["--tmpfs", "/run", "--tmpfs", "/tmp", "--volume", f"{name}:/var/lib/ccdtasks", image, "/sbin/init"]
+    # Podman's storage inside must not lie on the overlay that this container is made of.
+    command += [
+        "--tmpfs",
+        "/run",
+        "--tmpfs",
+        "/tmp",
+        "--volume",
+        f"{name}:/var/lib/ccdtasks",
+        "--volume",
+        f"{name}-home:/home",
+    ]
+    command += [image, "/sbin/init"]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     try:
         machine = Machine(name)
@@ -97,7 +112,9 @@ def bare_machine() -> Iterator[Machine]:
         yield machine
     finally:
         subprocess.run(["podman", "rm", "--force", "--time", "5", name], check=True, stdout=subprocess.DEVNULL)
-        subprocess.run(["podman", "volume", "rm", "--force", name], check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(
+            ["podman", "volume", "rm", "--force", name, f"{name}-home"], check=True, stdout=subprocess.DEVNULL
+        )
 
 
 def _wait_for_boot(machine: Machine) -> None:

@@ -18,6 +18,7 @@ pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="a machine that boots in a container needs root"),
 ]
 INSTALL = f"{CHECKOUT}/install.sh"
+SESSION_IN_USE = "localhost/ccdtasks-session:latest"
 
 
 @pytest.fixture(scope="module")
@@ -38,12 +39,12 @@ def first_try(machine: Machine) -> str:
 @pytest.fixture(scope="module")
 def installed(machine: Machine, first_try: str) -> str:
     """What the command said that succeeded, once the session image was there."""
-    machine.give_image(SESSION_IMAGE, "localhost/ccdtasks-session:latest")
+    machine.give_image(SESSION_IMAGE, "ccdtasks", SESSION_IN_USE)
     return machine.says(INSTALL)
 
 
-def _property(machine: Machine, name: str) -> str:
-    return machine.says(f"systemctl show ccdtasks --property {name} --value")
+def _property(machine: Machine, name: str, unit: str = "ccdtasks") -> str:
+    return machine.says(f"systemctl show {unit} --property {name} --value")
 
 
 def test_says_what_stopped_it(first_try: str) -> None:
@@ -86,7 +87,7 @@ def test_the_unit_is_sound_and_tight(machine: Machine, installed: str) -> None:
 
 def test_sessions_outlive_the_service(machine: Machine, installed: str) -> None:
     podman = "podman --url unix:///run/user/$(id -u)/podman/podman.sock"
-    run = f"{podman} run --detach --network none --entrypoint sleep localhost/ccdtasks-session:latest 600"
+    run = f"{podman} run --detach --network none --entrypoint sleep {SESSION_IN_USE} 600"
     container = machine.says(machine.as_service(run)).splitlines()[-1]
     machine.run("systemctl restart ccdtasks")
     assert machine.says("systemctl is-active ccdtasks") == "active"
@@ -121,6 +122,21 @@ def test_a_wrong_configuration_is_not_tried_again_and_again(machine: Machine, in
     machine.run("cp -p /root/good.toml /etc/ccdtasks/config.toml && systemctl restart ccdtasks")
 
 
+def test_somebody_else_on_that_machine_sees_the_demonstration(machine: Machine, installed: str) -> None:
+    machine.run("useradd --create-home alice && loginctl enable-linger alice")
+    machine.run(f"cp -r {CHECKOUT} /home/alice/ccdtasks && chown -R alice: /home/alice/ccdtasks")
+    assert _becomes(machine, "ActiveState", {"active"}, unit="user@$(id -u alice)")
+    demo = machine.as_user("alice", "~/ccdtasks/install.sh --demo")
+    assert "could not be built" in machine.run(demo, ok=False).stdout  # no registry, and his storage is empty
+
+    podman = "CONTAINERS_STORAGE_CONF=~/ccdtasks/.cache/demo-storage.conf podman"
+    machine.give_image(SESSION_IMAGE, "alice", SESSION_IN_USE, podman)
+    shown = machine.says(demo)
+    assert "The run completed, with evidence." in shown
+    assert "A script plays Claude here" in shown
+    assert machine.says("systemctl is-active ccdtasks") == "active"
+
+
 def test_goes_away_and_leaves_your_data(machine: Machine, installed: str) -> None:
     said = machine.says(f"{INSTALL} --uninstall")
     assert "/var/lib/ccdtasks" in said
@@ -129,9 +145,9 @@ def test_goes_away_and_leaves_your_data(machine: Machine, installed: str) -> Non
     machine.run("test -e /etc/ccdtasks/config.toml && test -d /var/lib/ccdtasks")
 
 
-def _becomes(machine: Machine, name: str, values: set[str]) -> bool:
+def _becomes(machine: Machine, name: str, values: set[str], unit: str = "ccdtasks") -> bool:
     deadline = time.monotonic() + 60
-    while _property(machine, name) not in values:
+    while _property(machine, name, unit) not in values:
         if time.monotonic() > deadline:
             return False
         time.sleep(0.2)
