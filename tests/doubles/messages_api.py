@@ -57,6 +57,7 @@ class BreakOff:
 
     text: str
     error: str | None = None
+    message: str = "Overloaded"
 
 
 Answer = Reply | Refuse | BreakOff
@@ -96,10 +97,14 @@ class MessagesApi:
         self.arrived = asyncio.Condition()
         self._runner: web.AppRunner | None = None
 
-    async def start(self, socket: Path) -> None:
+    def app(self) -> web.Application:
+        """The API as an application, to be served anywhere."""
         app = web.Application(client_max_size=64 * 1024 * 1024)
         app.router.add_post("/v1/messages", self._messages)
-        self._runner = web.AppRunner(app, shutdown_timeout=0.1)
+        return app
+
+    async def start(self, socket: Path) -> None:
+        self._runner = web.AppRunner(self.app(), shutdown_timeout=0.1)
         await self._runner.setup()
         await web.UnixSite(self._runner, str(socket)).start()
         socket.chmod(0o666)
@@ -153,7 +158,7 @@ class MessagesApi:
         await _send(response, "content_block_start", index=1, content_block={"type": "text", "text": ""})
         await _send(response, "content_block_delta", index=1, delta={"type": "text_delta", "text": "And"})
         if answer.error is not None:
-            await _send(response, "error", error={"type": answer.error, "message": "Overloaded"})
+            await _send(response, "error", error={"type": answer.error, "message": answer.message})
         elif request.transport is not None:
             request.transport.abort()
         return response
