@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import shutil
+import signal
 import socket
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -53,17 +54,22 @@ class Demonstration:
     model: Literal["scripted", "real"]
     folder: Path
     service: asyncio.Task[None]
+    interrupted: asyncio.Event
 
     async def while_it_works(self, work: Coroutine[Any, Any, T]) -> T:
-        """The outcome of `work`; raises what the service died of, KeyboardInterrupt when it was told to end."""
-        task = asyncio.ensure_future(work)
-        await asyncio.wait({task, self.service}, return_when=asyncio.FIRST_COMPLETED)
-        if task.done():
-            return task.result()
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-        self.service.result()
-        raise KeyboardInterrupt
+        """The outcome of `work`; raises what the service died of, KeyboardInterrupt when a signal came."""
+        task, signal_came = asyncio.create_task(work), asyncio.create_task(self.interrupted.wait())
+        try:
+            await asyncio.wait({task, self.service, signal_came}, return_when=asyncio.FIRST_COMPLETED)
+            if task.done():
+                return task.result()
+            if self.service.done():
+                self.service.result()
+            raise KeyboardInterrupt
+        finally:
+            task.cancel()
+            signal_came.cancel()
+            await asyncio.gather(task, signal_came, return_exceptions=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,10 +122,11 @@ async def demonstration(
         if not keep:
             stack.push_async_callback(asyncio.to_thread, shutil.rmtree, config.paths.data_dir, ignore_errors=True)
         service = await stack.enter_async_context(_served_instance(config))
+        interrupted = _on_signals()
         core = await stack.enter_async_context(open_core(config))
         stack.push_async_callback(_clean_up, core)
         run = await _start(core, f"http://{_HOST}:{shop_port}/")
-        yield Demonstration(core, run, model, folder, service)
+        yield Demonstration(core, run, model, folder, service, interrupted)
 
 
 async def _start(core: Core, shop: str) -> TaskRun:
@@ -149,6 +156,14 @@ async def _served_instance(config: Config) -> AsyncIterator[asyncio.Task[None]]:
         waiting.cancel()
         stop.set()
         await asyncio.wait({service})
+
+
+def _on_signals() -> asyncio.Event:
+    """Takes the signals over from the service, which still has to remove the container when they come."""
+    interrupted = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, interrupted.set)
+    return interrupted
 
 
 async def _resolve(host: str) -> Sequence[tuple[socket.AddressFamily, str]]:

@@ -20,6 +20,7 @@ from ccdtasks.demo.messages_api import Reply, ToolCall
 TABLE_FILE = "prices.csv"
 PICTURE_FILE = "offers.png"
 _MAX_FAILURES = 3
+_MAX_PATIENCE = 5
 _COMPACT = "CRITICAL: Respond with TEXT ONLY"
 """How the CLI asks for a summary when a conversation becomes too long."""
 
@@ -111,15 +112,30 @@ def _search(c: Conversation) -> Reply | None:
 
 
 def _look_at_offers(c: Conversation) -> Reply | None:
-    if _done(c, "browser_snapshot", 2):
+    if _offers_page(c) is not None:
         return None
+    if _done(c, "browser_snapshot", 2 + _MAX_PATIENCE):
+        return _give_up(c, "the search never showed its results")
+    if _done(c, "browser_snapshot", 2):
+        return _step(c, "The results are not there yet.", ("browser_wait_for", {"time": 1}), ("browser_snapshot", {}))
     return _step(c, "", ("browser_snapshot", {}))
+
+
+def _offers_page(c: Conversation) -> str | None:
+    """The first snapshot of another page than the one that the search began on."""
+    front, *later = [call.result for call in c.results("browser_snapshot") if not call.failed]
+    return next((snapshot for snapshot in later if _url(snapshot) != _url(front)), None)
+
+
+def _url(snapshot: str) -> str:
+    page = _PAGE.search(snapshot)
+    return page[1] if page else ""
 
 
 def _keep_offers(c: Conversation) -> Reply | None:
     if c.results("browser_take_screenshot"):
         return None
-    offers = offers_in(c.results("browser_snapshot")[-1].result)
+    offers = offers_in(_offers_page(c) or "")
     if not offers:
         return _give_up(c, "the search gave no offers with prices")
     count = f"{len(offers)} offer{'s' if len(offers) > 1 else ''}"
@@ -136,7 +152,7 @@ def _keep_offers(c: Conversation) -> Reply | None:
 def _show_cheapest(c: Conversation) -> Reply | None:
     if _done(c, "browser_navigate", 2):
         return None
-    cheapest = offers_in(c.results("browser_snapshot")[-1].result)[0]
+    cheapest = offers_in(_offers_page(c) or "")[0]
     return _step(
         c,
         f"I open {cheapest.name} and check its price there.",
@@ -147,11 +163,10 @@ def _show_cheapest(c: Conversation) -> Reply | None:
 
 
 def _hand_in(c: Conversation) -> Reply:
-    snapshots = [call.result for call in c.results("browser_snapshot") if not call.failed]
-    offers = offers_in(snapshots[1])
-    confirmed = offers_in(snapshots[-1])
+    last = c.results("browser_snapshot")[-1].result
+    offers = offers_in(_offers_page(c) or "")
+    confirmed = offers_in(last)
     lowest = confirmed[0] if confirmed else offers[0]
-    page = _PAGE.search(snapshots[-1])
     found = (
         f"Cheapest {c.values.get('product')}: **{lowest.name}** for **${lowest.price:.2f}**, of {len(offers)} offers."
     )
@@ -160,7 +175,7 @@ def _hand_in(c: Conversation) -> Reply:
         "items": [{"product": offer.name, "price": offer.price, "currency": "USD"} for offer in offers],
         "values": {"lowest_price": {"number": lowest.price, "unit": "USD"}},
         "files": [TABLE_FILE, PICTURE_FILE],
-        "evidence_url": page[1] if page else _absolute(c, offers[0].url),
+        "evidence_url": _url(last) or _absolute(c, offers[0].url),
     }
     threshold = _number(c.values.get("price_threshold", ""))
     if threshold is not None and lowest.price < threshold:

@@ -40,7 +40,9 @@ async def podman_findings(podman: Podman, config: Config, scratch: Path) -> Asyn
         yield image
         if image.outcome == "fail":
             return
-        report = await probe(podman, config, scratch)
+        profile = scratch / "seccomp.json"
+        await asyncio.to_thread(write_session_profile, profile)
+        report = await probe(podman, config, profile)
     except CcdError as error:
         yield failed("container", error)
         return
@@ -77,10 +79,8 @@ async def session_image(podman: Podman, name: str) -> Finding:
     return ok("image", f"{name} is up to date, {size_text(image.size_bytes)}.")
 
 
-async def probe(podman: Podman, config: Config, scratch: Path) -> dict[str, Any]:
+async def probe(podman: Podman, config: Config, seccomp_profile: Path) -> dict[str, Any]:
     """What `probe.py` reports from inside a container that is sealed as a session is. Raises Unavailable."""
-    profile = scratch / "seccomp.json"
-    await asyncio.to_thread(write_session_profile, profile)
     name = f"ccd-doctor-{uuid4().hex[:12]}"
     script = resources.files("ccdtasks.doctor").joinpath("probe.py").read_text()
     spec = ContainerSpec(
@@ -90,7 +90,7 @@ async def probe(podman: Podman, config: Config, scratch: Path) -> dict[str, Any]
         memory_mib=config.podman.memory_mib,
         cpus=config.podman.cpus,
         pids=config.podman.pids,
-        seccomp_profile=profile,
+        seccomp_profile=seccomp_profile,
         entrypoint=("/usr/bin/python3", "-I", "-c", script),
     )
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import subprocess
@@ -84,3 +85,8 @@ def place() -> Iterator[Place]:
 @pytest.fixture
 def ccdtasks(place: Place) -> Command:
     return place.run
+
+
+async def in_thread(call: Command, *words: str, **environ: str) -> Done:
+    """A call beside the test's own event loop, on which the doubles live."""
+    return await asyncio.to_thread(call, *words, **environ)

@@ -21,6 +21,7 @@ TOOLS = [
         "mcp__playwright__browser_navigate",
         "mcp__playwright__browser_snapshot",
         "mcp__playwright__browser_type",
+        "mcp__playwright__browser_wait_for",
         "mcp__playwright__browser_take_screenshot",
         "mcp__ccdtasks__report_progress",
         "mcp__ccdtasks__save_file",
@@ -170,10 +171,18 @@ async def test_it_hands_in_what_the_browser_saw(api: ClientSession) -> None:
     assert [call["name"] for call in made].count("mcp__ccdtasks__report_progress") >= 3
 
 
+async def test_it_waits_for_results_that_come_late(api: ClientSession) -> None:
+    made = await _play(api, {"mcp__playwright__browser_snapshot": [FRONT, FRONT, FRONT, FOUND, DETAIL]})
+    names = [call["name"] for call in made]
+    assert names.count("mcp__playwright__browser_wait_for") == 2
+    assert made[-1]["input"]["values"] == {"lowest_price": {"number": 41.13, "unit": "USD"}}
+
+
 @pytest.mark.parametrize(
     ("snapshots", "failing"),
     [
         ([FRONT, "### Page\n- Page URL: x\n"], ()),
+        ([FRONT], ()),
         (["nothing that could be searched"], ()),
         (["Error: net::ERR_CONNECTION_REFUSED"], ("mcp__playwright__browser_navigate",)),
     ],
