@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,7 @@ async def world(podman_socket: Path, *script: Line) -> AsyncIterator[World]:
                 yield World(box, url, model)
 
 
-def _with_shop(line: Line, url: str) -> Line:
+def _with_shop(line: Line, url: str) -> Any:
     if not isinstance(line, Reply):
         return line
     blocks = tuple(
@@ -177,20 +178,21 @@ async def test_a_wrong_key_ends_the_run_at_once(podman_socket: Path) -> None:
 
 async def test_a_budget_ends_the_run_while_it_works(podman_socket: Path) -> None:
     """Two answers cost more than the budget: the third request is refused, and the run says why."""
-    dear = Reply(_browse().blocks, input_tokens=200_000)
+    dear = Reply(_browse().blocks, input_tokens=60_000)
     async with world(podman_socket, dear, dear, dear, dear) as here, here.box.core() as core:
         with here.box.serve():
-            config = {"budget_usd": "1.00", "retries": {"attempts": 1}}
+            config = {"budget_usd": "0.30", "retries": {"attempts": 1}}
             view = await end(core, await start(core, "mugs", "Find mugs", config))
         assert (view.run.status, view.run.reason) == (RunStatus.FAILED, Reason.BUDGET), view.run.error_message
         assert len(here.model.asked) == 2
         assert view.run.cost_usd is not None
-        assert view.run.cost_usd > 1
+        assert view.run.cost_usd > Decimal("0.30")
 
 
 async def test_two_at_once_do_not_meet(podman_socket: Path) -> None:
     def answer(body: dict[str, Any]) -> Reply:
-        return say("Done.") if any(message["role"] == "assistant" for message in body["messages"]) else _submit()
+        is_done = any(message["role"] == "assistant" for message in body["messages"])
+        return say("Done.") if is_done else _with_shop(_submit(), "https://shop.example/")
 
     async with world(podman_socket, answer) as here, here.box.core() as core:
         with here.box.serve():
