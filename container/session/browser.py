@@ -8,10 +8,11 @@ import contextlib
 import os
 from collections.abc import Callable, Mapping
 
-from session.devtools import DevTools, DevToolsError, EventHandler
+from session.devtools import DevTools, DevToolsError
 from session.job import Job
 from session.places import Places
 from session.processes import CappedLog, Child, started
+from session.tabs import Tabs
 
 DEBUG_PORT = 9222  # Chromium itself; reached through PLAYWRIGHT_PORT, which waits until Chromium answers
 PLAYWRIGHT_PORT = 9223
@@ -37,21 +38,19 @@ class BrowserError(Exception):
 class Browser:
     """One Chromium at a time on one profile. `devtools` changes when it was restarted."""
 
-    def __init__(
-        self, job: Job, places: Places, env: Mapping[str, str], log: CappedLog, on_event: EventHandler
-    ) -> None:
+    def __init__(self, job: Job, places: Places, env: Mapping[str, str], log: CappedLog, tabs: Tabs) -> None:
         self._job = job
         self._places = places
         self._env = env
         self._log = log
-        self._on_event = on_event
+        self._tabs = tabs
         self._process: Child | None = None
         self._up = asyncio.Event()
-        self.devtools = DevTools(on_event)
+        self.devtools = DevTools(tabs.take)
 
-    async def start(self, display: str) -> str:
-        """Return Chromium's version when it answers. Raises BrowserError."""
-        self.devtools = DevTools(self._on_event)
+    async def start(self, display: str) -> None:
+        """Return when Chromium answers and its tabs are followed. Raises BrowserError."""
+        self.devtools = DevTools(self._tabs.take)
         commands_in, commands_out = os.pipe()
         events_in, events_out = os.pipe()
         onto_3_and_4 = _ON_3_AND_4.format(commands_in, events_out)
@@ -66,17 +65,17 @@ class Browser:
             os.close(events_out)
         await self.devtools.connect(events_in, commands_out)
         try:
-            version = await self.devtools.call("Browser.getVersion", timeout_s=60)
+            await self.devtools.call("Browser.getVersion", timeout_s=60)
+            await self._tabs.attach(self.devtools)
         except DevToolsError as error:
             raise BrowserError(f"Chromium did not start: {error}") from error
         self._up.set()
-        return str(version.get("product", "")).removeprefix("Chrome/")
 
     async def ready(self) -> None:
         """Wait until Chromium answers, also while it is being brought back."""
         await self._up.wait()
 
-    async def keep_alive(self, display: str, warn: Callable[[str, str], None], after_start: Callable[[], None]) -> str:
+    async def keep_alive(self, display: str, warn: Callable[[str, str], None]) -> str:
         """Restart Chromium when it dies the first time; return, with the reason in plain words, when it is lost."""
         for last_chance in (False, True):
             code = await started(self._process).wait()
@@ -88,7 +87,6 @@ class Browser:
                 await self.start(display)
             except (BrowserError, OSError) as error:
                 return str(error)
-            after_start()
             warn("chromium_restarted", "Chromium runs again; what was typed into pages is lost")
         return f"Chromium crashed twice (exit code {code})"
 
@@ -120,7 +118,7 @@ def command(job: Job, places: Places) -> list[str]:
     ]  # fmt: skip
     if not job.chromium_sandbox:
         argv.append("--no-sandbox")
-    return [*argv, job.start_url or "about:blank"]
+    return [*argv, "about:blank"]
 
 
 async def page_screenshot(devtools: DevTools, session: str) -> bytes:

@@ -46,8 +46,8 @@ class Session:
         self._logs = {name: self._log_file(name) for name in ("agent", "agent-errors", "chromium", "desktop")}
         env = base_environment(job, places)
         self._desktop = Desktop(places, job.display, env, self._logs["desktop"])
-        self._tabs = Tabs(self._page_loaded, self._warn)
-        self._browser = Browser(job, places, env, self._logs["chromium"], self._tabs.take)
+        self._tabs = Tabs(self._page_loaded, self._warn, job.start_url)
+        self._browser = Browser(job, places, env, self._logs["chromium"], self._tabs)
         self._camera = Camera(places, self._desktop, self._browser, self._tabs)
         self._clock = RunClock()
         self._room = WaitingRoom(log, self._clock, job.human_timeout_s)
@@ -113,17 +113,13 @@ class Session:
         except (DesktopError, BrowserError) as error:
             self.end(Ending("failed", "session_crashed", f"{error}."))
             return
-        self._tabs.attach(self._browser.devtools)
         self._log.emit("desktop_ready", elapsed_ms=round((time.monotonic() - self._begun) * 1000))
         self._keep(self._watch_desktop())
-        lost = await self._browser.keep_alive(self._desktop.display, self._warn, self._reattach)
+        lost = await self._browser.keep_alive(self._desktop.display, self._warn)
         self.end(Ending("failed", "session_crashed", f"{lost}."))
 
     async def _watch_desktop(self) -> None:
         self.end(Ending("failed", "session_crashed", f"{await self._desktop.died()}."))
-
-    def _reattach(self) -> None:
-        self._tabs.attach(self._browser.devtools)
 
     async def _watch_time(self) -> None:
         await self._clock.passed(self._job.timeout_s)

@@ -31,21 +31,25 @@ class Page:
 class Tabs:
     """Attached to everything that can load something, from its first request on."""
 
-    def __init__(self, page_loaded: PageLoaded, warn: Warn) -> None:
+    def __init__(self, page_loaded: PageLoaded, warn: Warn, start_url: str | None) -> None:
         self.traffic = Traffic()
         self._page_loaded = page_loaded
         self._warn = warn
+        self._start_url = start_url
         self._devtools: DevTools | None = None
+        self._attaching: set[asyncio.Future[dict[str, Any]]] = set()
         self._targets: dict[str, str] = {}  # session id -> target id
         self._pages: list[str] = []  # sessions of tabs, the one used last at the end
         self._titles: set[asyncio.Task[None]] = set()
 
-    def attach(self, devtools: DevTools) -> None:
-        """Begin with a fresh Chromium."""
+    async def attach(self, devtools: DevTools) -> None:
+        """Begin with a fresh Chromium; when this returns, nothing it loads goes unseen. Raises DevToolsError."""
         self._devtools = devtools
         self._targets.clear()
         self._pages.clear()
-        devtools.send("Target.setAutoAttach", _AUTO_ATTACH)
+        await devtools.call("Target.setAutoAttach", _AUTO_ATTACH)
+        # Those of the tabs that were there already; one may be closed meanwhile.
+        await asyncio.gather(*self._attaching, return_exceptions=True)
 
     def take(self, method: str, params: dict[str, Any], session: str) -> None:
         """Handle one DevTools event."""
@@ -87,7 +91,14 @@ class Tabs:
         devtools.send("Network.enable", {"maxPostDataSize": 65_536}, session)
         devtools.send("Target.setAutoAttach", _AUTO_ATTACH, session)
         # Everything new waits for this line, so that no request goes uncounted.
-        devtools.send("Runtime.runIfWaitingForDebugger", session=session)
+        attached = devtools.send("Runtime.runIfWaitingForDebugger", session=session)
+        self._attaching.add(attached)
+        attached.add_done_callback(self._attaching.discard)
+        if self._start_url is not None and info["type"] == "page":
+            # Not on Chromium's command line, and not before this answer: its load would go unseen.
+            navigation = {"url": self._start_url}
+            attached.add_done_callback(lambda _: devtools.send("Page.navigate", navigation, session))
+            self._start_url = None
 
     def _detached(self, session: str) -> None:
         self.traffic.forget(self._targets.pop(session, ""))

@@ -18,7 +18,7 @@ from tests.doubles.messages_api import MessagesApi
 from tests.session.shop import Shop
 
 IMAGE = os.environ.get("CCDTEST_IMAGE", "localhost/ccdtasks-session:dev")
-_PATIENCE_S = 60
+_PATIENCE_S = 150  # a loaded machine; what is fast is measured elsewhere
 
 
 def job(**changes: Any) -> dict[str, Any]:

@@ -250,3 +250,19 @@ async def test_a_later_attempt_goes_on_with_the_saved_conversation(run_folder: P
         assert (await session.ended())["outcome"] == "completed"
         assert "The lamp is red." in second.asked[0].text()
         assert "Which colour?" in second.asked[0].text()
+
+
+async def test_a_page_to_begin_with_is_counted_and_sees_the_tasks_zone_and_language(run_folder: Path) -> None:
+    look = Use(
+        f"{PLAYWRIGHT}evaluate",
+        {"function": "() => [Intl.DateTimeFormat().resolvedOptions().timeZone, navigator.language].join()"},
+    )
+    model = MessagesApi(say(Use(f"{OURS}ask_user", {"question": "Loaded?"})), say(look), say(submit()), say("ok"))
+    start = {"start_url": "http://shop.test/second", "timezone": "Asia/Tokyo", "locale": "de-DE"}
+    async with sealed(run_folder, model, **start) as session:
+        await session.event("page_loaded")
+        await session.event("question")
+        await session.control(do="resume", outcome="answered", text="yes")
+        exit_ = await session.ended()
+        assert (exit_["final_url"], exit_["metrics"]["pages_loaded"]) == ("http://shop.test/second", 1)
+        assert "Asia/Tokyo,de-DE" in results(model.asked[2])

@@ -181,9 +181,11 @@ async def test_a_job_that_cannot_be_read_still_leaves_an_exit(run_folder: Path) 
 
 async def test_logs_are_kept_and_hold_no_pictures(run_folder: Path) -> None:
     shot = Use("mcp__playwright__browser_take_screenshot", {})
-    model = MessagesApi(say(browse("/shop")), say(shot), say(submit()), say("ok"))
+    model = MessagesApi(say(browse("/noise")), say(shot), say(submit()), say("ok"))
     async with sealed(run_folder, model, limits={"log_bytes": 40_000}) as session:
-        await session.ended()
+        assert (await session.ended())["outcome"] == "completed"
+        picture = next(block for block in model.asked[2].last_tool_results()[0]["content"] if block["type"] == "image")
+        assert len(picture["source"]["data"]) > 200_000  # one line of the CLI's stream
         logs = {path.name: path.stat().st_size for path in (run_folder / "guest/out/logs").iterdir()}
         assert set(logs) == {"agent.log", "agent-errors.log", "chromium.log", "desktop.log"}
         assert all(size < 10_200 for size in logs.values())
