@@ -9,9 +9,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from uuid import UUID
@@ -34,6 +36,7 @@ _log = logging.getLogger(__name__)
 _MESSAGES = "/v1/messages"
 _PATHS = frozenset({_MESSAGES, "/v1/messages/count_tokens"})
 _MAX_BODY_BYTES = 32 * 1024 * 1024  # the API's own limit
+_LARGE_BODY_BYTES = 512 * 1024  # 5 ms of reading JSON; more of it at a stretch would be felt by everybody
 _AT_ONCE = 4  # requests that are sent before the first one's cost is known
 
 
@@ -73,6 +76,7 @@ class ModelGateway:
     ) -> None:
         self._prices = prices
         self._clock = clock or SystemClock()
+        self._reader = ThreadPoolExecutor(1, thread_name_prefix="model-bodies")
         self._upstream = Upstream(
             credential, base_url, on_auth_failure=on_auth_failure, silence_s=silence_s, trust_env=trust_env
         )
@@ -84,7 +88,13 @@ class ModelGateway:
         """
         account = Account(self._prices, grant.spent_usd, on_usage)
         served = ServedModel(
-            socket_path, grant, account, prices=self._prices, upstream=self._upstream, clock=self._clock
+            socket_path,
+            grant,
+            account,
+            prices=self._prices,
+            upstream=self._upstream,
+            reader=self._reader,
+            clock=self._clock,
         )
         await served.start()
         return served
@@ -92,6 +102,7 @@ class ModelGateway:
     async def close(self) -> None:
         """Closes the connections to the API."""
         await self._upstream.close()
+        self._reader.shutdown(wait=False, cancel_futures=True)
 
     async def __aenter__(self) -> ModelGateway:
         return self
@@ -117,6 +128,7 @@ class ServedModel:
         *,
         prices: PriceTable,
         upstream: Upstream,
+        reader: Executor,
         clock: Clock,
     ) -> None:
         self.first_request_at: datetime | None = None
@@ -126,6 +138,7 @@ class ServedModel:
         self._account = account
         self._prices = prices
         self._upstream = upstream
+        self._reader = reader
         self._clock = clock
         self._revoked = False
         self._slots = asyncio.Semaphore(_AT_ONCE)
@@ -187,7 +200,7 @@ class ServedModel:
         path = self._check_call(request)
         self._check_grant()
         body = await _read_body(request)
-        wanted = self._check_body(body)
+        wanted = await self._check_body(body)
         self._check_grant()  # again: reading may have taken long
         if self.first_request_at is None:
             self.first_request_at = self._clock.now()
@@ -218,9 +231,11 @@ class ServedModel:
         if self._over_budget():
             raise Answer.of(403, "permission_error", self._budget_text())
 
-    def _check_body(self, body: bytes) -> ModelRequest:
+    async def _check_body(self, body: bytes) -> ModelRequest:
         try:
-            wanted = read_request(body, allow_server_tools=self._grant.allow_server_tools)
+            read = partial(read_request, body, allow_server_tools=self._grant.allow_server_tools)
+            large = len(body) > _LARGE_BODY_BYTES
+            wanted = await asyncio.get_running_loop().run_in_executor(self._reader, read) if large else read()
         except Malformed as error:
             raise Answer.of(400, "invalid_request_error", str(error)) from None
         except NotAllowed as error:

@@ -18,6 +18,8 @@ from ccdtasks.gateways.prices import PriceTable, Tokens
 from tests.doubles.model_upstream import ModelUpstream, Streams
 from tests.gateways.modelling import BODY, SECRET, error_of, grant, session, usd
 
+pytestmark = pytest.mark.timeout(60)  # a stream that never ends must fail, not hang
+
 SONNET = "claude-sonnet-5"
 # 1000 input at 3, 200 read at 0.3, 40 written at 3.75, 7 output at 15 dollars per million
 ONE_ANSWER_USD = usd("0.003315")

@@ -12,6 +12,8 @@ from ccdtasks.errors import Conflict, Invalid
 from ccdtasks.gateways.egress import EgressGateway, EgressPolicy, Refusal, Timeouts
 from tests.gateways.internet import PUBLIC, PUBLIC_V6, Internet, Session, client_hello, session
 
+pytestmark = pytest.mark.timeout(60)  # a stream that never ends must fail, not hang
+
 HELLO = client_hello("shop.example")
 
 

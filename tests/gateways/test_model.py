@@ -19,6 +19,8 @@ from ccdtasks.gateways.prices import PriceTable
 from tests.doubles.model_upstream import Drops, Hangs, ModelUpstream, Streams, refuses
 from tests.gateways.modelling import BODY, DUMMY, KEY, SECRET, TOKEN, error_of, grant, session
 
+pytestmark = pytest.mark.timeout(60)  # a stream that never ends must fail, not hang
+
 
 @pytest.fixture
 async def upstream() -> AsyncIterator[ModelUpstream]:
