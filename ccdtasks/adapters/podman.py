@@ -156,7 +156,7 @@ class Podman:
     async def inspect(self, name: str) -> ContainerState | None:
         """The container's present state, None when there is none of that name."""
         answer = await self._get(f"/containers/{quote(name)}/json", absent_is_fine=True)
-        return None if answer.status_code == 404 else state_from_inspect(answer.json())
+        return None if _is_absent(answer) else state_from_inspect(answer.json())
 
     async def list(self, instance_id: str) -> list[ContainerState]:
         """All containers, in any state, that carry this instance's label."""
@@ -167,7 +167,7 @@ class Podman:
     async def image(self, name: str) -> ImageInfo | None:
         """The local image of that name, None when there is none."""
         answer = await self._get(f"/images/{quote(name, safe='/:@')}/json", absent_is_fine=True)
-        if answer.status_code == 404:
+        if _is_absent(answer):
             return None
         data = answer.json()
         return ImageInfo(data["Id"], int(data["Size"]), data.get("Labels") or {})
@@ -176,7 +176,7 @@ class Podman:
         """The last lines that the container wrote to its standard streams; empty when it is gone."""
         params = {"stdout": "true", "stderr": "true", "tail": str(tail_lines)}
         answer = await self._get(f"/containers/{quote(name)}/logs", params, absent_is_fine=True)
-        return "" if answer.status_code == 404 else _demultiplex(answer.content[:_LOG_BYTES_MAX])
+        return "" if _is_absent(answer) else _demultiplex(answer.content[:_LOG_BYTES_MAX])
 
     async def _signal(self, name: str, signal: str) -> None:
         answer = await self._call(_post, f"/containers/{quote(name)}/kill", {"signal": signal})
@@ -187,7 +187,8 @@ class Podman:
         self, path: str, params: Mapping[str, str] | None = None, *, absent_is_fine: bool = False
     ) -> APIResponse:
         answer = await self._call(_get, path, params)
-        _expect(answer, 200, *((404,) if absent_is_fine else ()))
+        if not (absent_is_fine and _is_absent(answer)):
+            _expect(answer, 200)
         return answer
 
     async def _call(self, function: Callable[..., T], *arguments: Any, timeout_s: float | None = None) -> T:
@@ -266,6 +267,11 @@ def _create(client: APIClient, body: dict[str, Any], timeout: float) -> APIRespo
 def _expect(answer: APIResponse, *statuses: int) -> None:
     if answer.status_code not in statuses:
         raise _refused(_reason(answer)[1])
+
+
+def _is_absent(answer: APIResponse) -> bool:
+    """Whether there is no such thing; one that is being removed at this moment is a 500 with the same cause."""
+    return answer.status_code == 404 or _reason(answer)[0] == "no such container"
 
 
 def _reason(answer: APIResponse) -> tuple[str, str]:

@@ -58,7 +58,7 @@ class Follower:
             await asyncio.wait({obeying, reading, watching}, return_when=asyncio.FIRST_COMPLETED)
             if watching.done() and not watching.cancelled() and watching.exception() is None:
                 self._ended.set()
-                await reading
+                await asyncio.wait({obeying, reading})  # not cancelled: each may be in the middle of a write
             for task in (watching, reading, obeying):
                 if task.done():
                     task.result()
@@ -162,7 +162,7 @@ class Follower:
 
     async def _obey(self) -> None:
         patience, claims = self._parts.patience, self._parts.core.claims
-        while True:
+        while not self._ended.is_set():
             wish = await stubbornly(lambda: claims.look(self._claim))
             if self.cause is None:
                 self.cause = await self._find_cause(wish)
@@ -171,7 +171,7 @@ class Follower:
                 await self._push_out(at_once=wish.force)
             elif self._last_word_at is not None and time.monotonic() > self._last_word_at + patience.stop_s:
                 await self._tell_podman(self._parts.podman.kill)  # it has said its last word and does not go
-            await asyncio.sleep(min(0.1, patience.look_s) if self.cause else patience.look_s)
+            await self._pause(min(0.1, patience.look_s) if self.cause else patience.look_s)
 
     async def _find_cause(self, wish: Wish) -> Cause | None:
         if wish.stop:

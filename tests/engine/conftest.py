@@ -27,6 +27,7 @@ from ccdtasks.engine.dispatcher import Dispatcher
 from ccdtasks.engine.parts import Parts, Patience
 from ccdtasks.engine.reaper import Reaper
 from ccdtasks.events import RunChanged, wait_for_bell
+from ccdtasks.gateways.resolver import Resolve
 from tests.doubles.podman import guest_image, podman_service
 
 QUICK = Patience(launch_s=3, stop_s=1.5, over_s=0.5, silence_s=3, drain_s=5, busy_poll_s=0.02, idle_poll_s=0.05,
@@ -117,8 +118,10 @@ def settings(short_dir: Path, podman_socket: Path, image: str) -> Config:
 
 
 @asynccontextmanager
-async def running_engine(config: Config, patience: Patience = QUICK) -> AsyncIterator[Engine]:
-    async with open_core(config) as core, open_parts(core, patience) as parts:
+async def running_engine(
+    config: Config, patience: Patience = QUICK, resolve: Resolve | None = None
+) -> AsyncIterator[Engine]:
+    async with open_core(config) as core, open_parts(core, patience, resolve) as parts:
         dispatcher = Dispatcher(parts)
         engine = Engine(core, parts, dispatcher, Reaper(parts, dispatcher.holds))
         task = asyncio.create_task(dispatcher.run())

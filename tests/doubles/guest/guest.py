@@ -5,8 +5,10 @@ The prompt is `behave: <name>`; every behaviour speaks the contract of docs/run-
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -214,6 +216,54 @@ def _status(name: str) -> str:
         connection.close()
 
 
+def searches_for_keys() -> None:
+    """Tells everything that looks like a key in the environment, the processes and the files that it can see."""
+    found: set[bytes] = set()
+    places = [
+        *Path("/proc").glob("[0-9]*/environ"),
+        *Path("/proc").glob("[0-9]*/cmdline"),
+        Path("/proc/self/mountinfo"),
+    ]
+    for root in ("/run", "/tmp", "/home", "/etc", "/var"):
+        places += [path for path in Path(root).rglob("*") if path.is_file()]
+    for path in places:
+        with contextlib.suppress(OSError):
+            found.update(re.findall(rb"sk-ant-[A-Za-z0-9_-]+", path.read_bytes()))
+    tell("progress", text=" ".join(sorted(key.decode() for key in found)))
+    time.sleep(3600)
+
+
+def tries_to_get_out() -> None:
+    """Asks for every `host:port` of its parameter, by itself and through the gateway, and tells what answered."""
+    for target in JOB["parameters"][0]["value"].split(","):
+        host, _, port = target.rpartition(":")
+        with contextlib.suppress(OSError, ValueError, UnicodeError):
+            socket.create_connection((host.strip("[]"), int(port)), timeout=1).close()
+            tell("progress", text=f"DIRECT {target}")
+        for request in (f"CONNECT {target} HTTP/1.1", f"GET http://{target}/ HTTP/1.1"):
+            answer = _ask_gateway(f"{request}\r\nHost: {target}\r\n\r\n")
+            if b"let in" in answer or answer.startswith(b"HTTP/1.1 200"):
+                tell("progress", text=f"REACHED {request}")
+    tell("progress", text="tried all")
+    succeed()
+
+
+def _ask_gateway(request: str) -> bytes:
+    connection = socket.socket(socket.AF_UNIX)
+    connection.settimeout(10)
+    answer = b""
+    with contextlib.suppress(OSError):
+        connection.connect(str(HOST / "egress.sock"))
+        connection.sendall(request.encode("utf-8", "surrogateescape"))
+        answer = connection.recv(1000)
+        if answer.startswith(b"HTTP/1.1 200") and request.startswith("CONNECT"):
+            connection.sendall(b"GET / HTTP/1.0\r\n\r\n")
+        while piece := connection.recv(1000):
+            answer += piece
+    connection.close()
+    return answer
+
+
 def needs_a_person() -> None:
     """Waits for somebody on its control socket."""
     done = threading.Event()
@@ -262,6 +312,8 @@ BEHAVIOURS = {
     "last-word-is-a-pipe": last_word_is_a_pipe,
     "asks-model": asks_model,
     "needs-a-person": needs_a_person,
+    "searches-for-keys": searches_for_keys,
+    "tries-to-get-out": tries_to_get_out,
 }
 
 if __name__ == "__main__":
