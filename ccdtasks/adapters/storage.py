@@ -12,7 +12,7 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any, BinaryIO, TypeVar
 
-from ccdtasks.errors import CcdError, NotFound, Unavailable
+from ccdtasks.errors import LimitReached, NotFound, Unavailable
 
 THREADS = 4
 CHUNK_BYTES = 1 << 20
@@ -29,7 +29,7 @@ class Stored:
     sha256: str
 
 
-class TooLarge(CcdError):
+class TooLarge(LimitReached):
     """The file has more bytes than allowed."""
 
     code = "too_large"
