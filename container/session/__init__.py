@@ -7,6 +7,6 @@
                                            +--> control   what the host asks: say, resume, screenshot, stop
     events --> guest/events.jsonl          +--> ending    guest/exit.json
 
-Only Python's standard library: the start of this program is part of the wait before each run. Measured in the image on
-two cores: `import mcp` 0.7 s and one more process of 66 MB, against 0.1 s for all of this.
+Only Python's standard library: the start of this program is part of the wait before each run. Measured on two cores:
+importing the low-level server of `mcp` takes 0.7 s of CPU and would run in one more process; all of this takes 0.1 s.
 """
