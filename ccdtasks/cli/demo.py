@@ -15,7 +15,7 @@ from rich.text import Text
 from ccdtasks.adapters.image import is_built
 from ccdtasks.cli.follow import follow, progress
 from ccdtasks.cli.image import build_with_progress
-from ccdtasks.cli.look import plain_table
+from ccdtasks.cli.look import places
 from ccdtasks.cli.result import picture
 from ccdtasks.cli.shapes import file_path, view_shape
 from ccdtasks.cli.shell import Shell, verb
@@ -80,16 +80,10 @@ def _shape(shown: Demonstration, view: RunView, evidence: Evidence) -> dict[str,
 
 
 def _picture(shown: Demonstration, view: RunView, evidence: Evidence, config: Config) -> RenderableType:
-    table = plain_table("", "")
-    table.show_header = False
-    for name, artifact in (
-        ("table", evidence.table),
-        ("last page", evidence.screenshot),
-        ("results", evidence.results),
-    ):
-        table.add_row(name, str((artifact and file_path(artifact, config)) or "missing"))
-    table.add_row("all files", str(shown.folder))
+    shown_files = (("table", evidence.table), ("last page", evidence.screenshot), ("results", evidence.results))
+    rows = [(name, str((artifact and file_path(artifact, config)) or "missing")) for name, artifact in shown_files]
+    files = places([*rows, ("all files", str(shown.folder))])
     verdict = "The run completed, with evidence." if evidence.is_complete else "The run did not complete with evidence."
     return Group(
-        picture(view, config, with_files=False), Text(""), table, Text(""), Text(f"{verdict} {_WHO[shown.model]}")
+        picture(view, config, with_files=False), Text(""), files, Text(""), Text(f"{verdict} {_WHO[shown.model]}")
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 
 from rich.table import Table
@@ -44,6 +45,13 @@ def plain_table(*columns: str) -> Table:
     for column in table.columns:
         column.overflow = "fold"
     return table
+
+
+def places(rows: Iterable[tuple[str, str]]) -> Text:
+    """Names with paths beside them, one a line; a path is never broken, so that it can be copied."""
+    lines = list(rows)
+    width = max((len(name) for name, _ in lines), default=0)
+    return Text("\n".join(f"{name:<{width}}  {path}" for name, path in lines), no_wrap=True, overflow="ignore")
 
 
 def when(moment: datetime | None) -> str:

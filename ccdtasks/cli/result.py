@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from rich.console import Group, RenderableType
 from rich.markdown import Markdown
-from rich.table import Table
 from rich.text import Text
 
-from ccdtasks.cli.look import AMBER, plain_table, status_text
+from ccdtasks.cli.look import AMBER, places, plain_table, status_text
 from ccdtasks.cli.shapes import file_path
 from ccdtasks.config import Config
 from ccdtasks.core.reasons import HINTS, WORDS
@@ -64,8 +63,8 @@ def _rows(rows: Rows) -> RenderableType:
     return Group(table, Text(f"and {more:,} more rows in the file")) if more > 0 else table
 
 
-def _files(view: RunView, config: Config) -> Table:
-    table = plain_table("file", "size", "where")
+def _files(view: RunView, config: Config) -> Text:
+    rows = []
     for artifact in view.artifacts:
         if artifact.state is ArtifactState.MISSING:
             where = f"lost: {artifact.note or 'no reason is known'}"
@@ -73,5 +72,5 @@ def _files(view: RunView, config: Config) -> Table:
             where = "not in the store yet"
         else:
             where = str(file_path(artifact, config) or artifact.location)
-        table.add_row(artifact.name, size_text(artifact.size_bytes), where)
-    return table
+        rows.append((artifact.name, f"{size_text(artifact.size_bytes):<8}  {where}"))
+    return places(rows)

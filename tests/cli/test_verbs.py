@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
 
 from ccdtasks import __version__
 from ccdtasks.cli.root import VERBS
-from tests.cli.conftest import Command
+from tests.cli.conftest import PROGRAM, Command, Place
 
 PROMPT = "Check flights from {origin} to {destination}, below {price_threshold=500}"
 ESCAPE = "\x1b"
@@ -94,6 +96,19 @@ def test_errors_are_json_too_when_asked_for(ccdtasks: Command) -> None:
         "hint": "ccdtasks task create makes one",
     }
     assert ccdtasks("runs", "--nonsense", "--json").error()["code"] == "usage"
+
+
+def test_a_terminal_gets_colour(place: Place) -> None:
+    place.run("task", "create", "ticket-checker", "x")
+    place.run("run", "ticket-checker")
+    master, terminal = os.openpty()
+    with subprocess.Popen([PROGRAM, "runs"], stdout=terminal, env=place.environ | {"TERM": "xterm-256color"}) as shown:
+        assert shown.wait() == 0
+    os.close(terminal)
+    said = os.read(master, 65536).decode()
+    os.close(master)
+    assert f"{ESCAPE}[" in said
+    assert "◌ queued" in said
 
 
 def test_nothing_is_coloured_or_written_over_in_a_pipe(ccdtasks: Command) -> None:
