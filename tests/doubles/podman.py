@@ -33,7 +33,9 @@ def require_image() -> None:
 def podman_service(socket_path: Path) -> Iterator[Path]:
     """The real Podman, serving on `socket_path`."""
     command = ["podman", "system", "service", "--time=0", f"unix://{socket_path}"]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+    # conmon leaves an empty file `oom` in the folder that it was started in.
+    nowhere = subprocess.DEVNULL
+    with subprocess.Popen(command, stdout=nowhere, stderr=nowhere, cwd=socket_path.parent) as process:
         try:
             while not _answers(socket_path):
                 assert process.poll() is None, "podman system service ended by itself"
