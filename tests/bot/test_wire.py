@@ -109,6 +109,7 @@ async def test_a_lost_answer_and_a_lost_process_say_nothing_twice(wire: Wire) ->
     async with wire.bot():
         await discord.slash(alice, "task-create", name="shoes", prompt="Find shoes")
         discord.lose_answer("POST", "/channels/*/messages", times=2)
+        discord.lose_answer("POST", "/channels/*/threads")
         await discord.slash(alice, "task-start", task="shoes")
         await discord.until(lambda: discord.messages(discord.thread("shoes")))
     async with wire.bot():
@@ -246,6 +247,13 @@ async def test_only_people_with_a_role_may_use_it(discord: DiscordServer, tmp_pa
         assert "shoes" in (await discord.slash(admin, "task-list")).text
         assert "on its way" in (await discord.slash(admin, "task-start", task="shoes")).text
     discord.assert_clean()
+
+
+async def test_another_server_is_refused(wire: Wire) -> None:
+    discord = wire.discord
+    async with wire.bot():
+        reply = await discord.slash(discord.person("eve"), "task-list", guild_id="1400000000000000001")
+        assert "This bot only works in its own server." in reply.text
 
 
 async def _troubled(bot: Bot, words: str) -> None:

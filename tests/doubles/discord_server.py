@@ -132,10 +132,12 @@ class DiscordServer:
         """A role; returns its id."""
         return self.state.add_role(name, 8 if is_administrator else 0)
 
-    async def slash(self, person: Person, name: str, /, *, channel_id: str | None = None, **options: Any) -> Reply:
-        """Uses a command, and waits for what it says at last (or for its form)."""
+    async def slash(
+        self, person: Person, name: str, /, *, channel_id: str | None = None, guild_id: str | None = None, **options: Any
+    ) -> Reply:
+        """Uses a command, and waits for what it says at last (or for its form). `guild_id`: from another server."""
         given = [{"name": key, "type": resolve(value), "value": value} for key, value in options.items()]
-        return await self._ask(person, COMMAND, self._command(name, given), channel_id)
+        return await self._ask(person, COMMAND, self._command(name, given), channel_id, guild_id=guild_id)
 
     async def autocomplete(self, person: Person, name: str, option: str, typed: str) -> list[Json]:
         """Types into an option; the choices that come."""
@@ -257,7 +259,13 @@ class DiscordServer:
         return {"id": command["id"], "name": name, "type": 1, "guild_id": self.state.guild_id, "options": given}
 
     async def _ask(
-        self, person: Person, kind: int, data: Json, channel_id: str | None, message: Json | None = None
+        self,
+        person: Person,
+        kind: int,
+        data: Json,
+        channel_id: str | None,
+        message: Json | None = None,
+        guild_id: str | None = None,
     ) -> Reply:
         channel = self.state.channel(channel_id or self.lobby)
         asked = self._interactions.ask(channel["id"], message)
@@ -267,8 +275,8 @@ class DiscordServer:
             "type": kind,
             "token": asked.token,
             "version": 1,
-            "guild_id": self.state.guild_id,
-            "guild": {"id": self.state.guild_id, "locale": "en-US", "features": []},
+            "guild_id": guild_id or self.state.guild_id,
+            "guild": {"id": guild_id or self.state.guild_id, "locale": "en-US", "features": []},
             "guild_locale": "en-US",
             "locale": "en-US",
             "channel_id": channel["id"],

@@ -1,6 +1,6 @@
 """The main job as somebody in Discord lives it: create, start, watch, result, again; all parts real but the internet's.
 
-Discord is `DiscordServer` on loopback, the model a script over HTTP, the site our shop; the service is a process of its own.
+Discord is `DiscordServer` on loopback, the model a script over HTTP, the site our shop; the service is its own process.
 """
 
 from __future__ import annotations
