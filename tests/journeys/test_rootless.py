@@ -52,3 +52,11 @@ def test_killed_and_taken_up_again() -> None:
 
 def test_the_whole_chain_on_real_parts() -> None:
     _as_user("tests/journeys/test_real_run.py", "-k", "'create_start_result'")
+
+
+def test_the_demonstration_from_the_wheel() -> None:
+    environment = {**os.environ, "CCDTASKS_PODMAN__IMAGE": SESSION_IMAGE}
+    command = [AS_USER, "ccdtasks", "demo"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, env=environment)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "The run completed, with evidence." in done.stdout

@@ -1,0 +1,166 @@
+"""The service as systemd sees it: ready, alive, stopping, and how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from ccdtasks.adapters.systemd import ServiceManager
+from ccdtasks.app import open_core, serve
+from ccdtasks.config import BadConfig, Config, DiscordConfig, LogConfig, PathsConfig, PodmanConfig
+from ccdtasks.engine.reaper import Reaper
+
+
+@pytest.fixture
+def short_dir() -> Iterator[Path]:
+    folder = Path(tempfile.mkdtemp(prefix="ccdt-"))
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def settings(short_dir: Path) -> Config:
+    """Without Podman, without Discord, without a key: the service starts all the same."""
+    return Config(
+        paths=PathsConfig(data_dir=short_dir / "d"),
+        podman=PodmanConfig(socket=f"unix://{short_dir}/none.sock"),
+        log=LogConfig(level="error"),
+    )
+
+
+@contextmanager
+def _systemd(folder: Path) -> Iterator[socket.socket]:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        listener.bind(str(folder / "notify"))
+        listener.settimeout(30)
+        yield listener
+
+
+@contextmanager
+def _service(folder: Path, config: str, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
+    path = folder / "config.toml"
+    path.write_text(config)
+    command = [sys.executable, "-m", "ccdtasks.cli", "--config", str(path), "serve"]
+    env = {**os.environ, "NOTIFY_SOCKET": str(folder / "notify"), **environment}
+    with (folder / "log").open("wb") as log, subprocess.Popen(command, stdout=log, stderr=log, env=env) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def _config(folder: Path) -> str:
+    return f'[paths]\ndata_dir = "{folder}/d"\n[podman]\nsocket = "unix://{folder}/none.sock"\n'
+
+
+def test_systemd_hears_ready_alive_and_stopping(short_dir: Path) -> None:
+    with _systemd(short_dir) as systemd, _service(short_dir, _config(short_dir), WATCHDOG_USEC="200000") as process:
+        heard = [systemd.recv(100)]
+        while heard.count(b"WATCHDOG=1") < 3 or b"READY=1" not in heard:
+            heard.append(systemd.recv(100))
+        process.send_signal(signal.SIGTERM)
+        while heard[-1] != b"STOPPING=1":
+            heard.append(systemd.recv(100))
+        assert process.wait(30) == 0, (short_dir / "log").read_text()
+
+
+def test_a_data_folder_too_deep_for_sockets_is_a_bad_configuration(short_dir: Path) -> None:
+    deep = short_dir / ("x" * 100)
+    with _service(short_dir, _config(deep)) as process:
+        assert process.wait(30) == 78
+    said = (short_dir / "log").read_text()
+    assert "data_dir" in said
+    assert "Traceback" not in said
+
+
+def test_two_services_do_not_share_a_database(short_dir: Path) -> None:
+    with _systemd(short_dir) as systemd, _service(short_dir, _config(short_dir)):
+        while systemd.recv(100) != b"READY=1":
+            pass
+        (short_dir / "second").mkdir()
+        with _service(short_dir / "second", _config(short_dir)) as second:
+            assert second.wait(60) not in (0, 78)
+    assert "Another ccdtasks" in (short_dir / "second/log").read_text()
+
+
+def test_memory_hogs_are_loaded_only_when_used(short_dir: Path, settings: Config) -> None:
+    """A module that is imported for nothing costs tens of megabytes for ever."""
+    with _systemd(short_dir) as systemd, _service(short_dir, _config(short_dir)) as process:
+        while systemd.recv(100) != b"READY=1":
+            pass
+        mapped = Path(f"/proc/{process.pid}/maps").read_text()
+    assert not any(name in mapped for name in ("matplotlib", "_cffi_backend"))
+    probe = (
+        "import sys, ccdtasks.app; print([m for m in ('boto3', 'matplotlib', 'discord', 'podman') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+async def test_a_stop_event_ends_the_service_and_frees_the_database(settings: Config) -> None:
+    before = asyncio.all_tasks()
+    for _ in range(2):
+        stop = asyncio.Event()
+        async with asyncio.timeout(60):
+            await serve(settings, stop=stop, on_ready=stop.set)
+    assert not asyncio.all_tasks() - before - {asyncio.current_task()}
+
+
+async def test_a_dead_loop_takes_the_service_down(settings: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def die(self: Reaper) -> None:
+        raise ZeroDivisionError("the loop's own fault")
+
+    monkeypatch.setattr(Reaper, "run", die)
+    async with asyncio.timeout(60):
+        with pytest.raises(ExceptionGroup) as caught:
+            await serve(settings)
+    assert caught.group_contains(ZeroDivisionError)
+
+
+async def test_a_loop_that_ends_by_itself_is_dead_too(settings: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def end(self: Reaper) -> None:
+        return
+
+    monkeypatch.setattr(Reaper, "run", end)
+    async with asyncio.timeout(60):
+        with pytest.raises(ExceptionGroup) as caught:
+            await serve(settings)
+    assert caught.group_contains(RuntimeError, match="reaper ended by itself")
+
+
+async def test_discord_being_away_is_no_reason_to_end(settings: Config) -> None:
+    discord = DiscordConfig(
+        token="MTIz.x.y", guild_id=1, api_url="http://127.0.0.1:9/api/v10", gateway_url="ws://127.0.0.1:9/"
+    )
+    stop = asyncio.Event()
+    async with asyncio.timeout(60):
+        service = asyncio.create_task(serve(settings.model_copy(update={"discord": discord}), stop=stop))
+        async with open_core(settings) as core:
+            while await core.facts.get("instance_id") is None:  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+        done, _ = await asyncio.wait({service}, timeout=1)
+        assert not done
+        stop.set()
+        await service
+
+
+async def test_a_path_too_long_is_said_in_one_sentence(settings: Config, short_dir: Path) -> None:
+    deep = settings.model_copy(update={"paths": PathsConfig(data_dir=short_dir / ("x" * 100))})
+    with pytest.raises(BadConfig, match="too long"):
+        await serve(deep)
+
+
+def test_without_systemd_nobody_is_told() -> None:
+    ServiceManager({}).ready()
+    ServiceManager({"NOTIFY_SOCKET": "/nowhere/at/all"}).ready()
