@@ -100,4 +100,4 @@ async def all_messages(core: Core) -> list[Any]:
     from ccdtasks.db.models import DiscordMessage
 
     async with core.db.read() as session:
-        return list(await session.scalars(select(DiscordMessage).order_by(DiscordMessage.position)))
+        return list(await session.scalars(select(DiscordMessage).order_by(DiscordMessage.created_at, DiscordMessage.lane, DiscordMessage.position)))

@@ -42,7 +42,8 @@ class Core:
 def build_core(db: Database, bus: Bus, clock: Clock, config: Config) -> Core:
     """Puts the parts together over an open database."""
     access, audit, facts = Access(config), Audit(db, clock), Facts(db, clock)
-    outbox, artifacts = Outbox(db, clock), Artifacts(db, clock, access)
+    outbox = Outbox(db, clock)
+    artifacts = Artifacts(db, clock, access, outbox)
     endings = Endings(config=config, clock=clock, outbox=outbox, artifacts=artifacts, facts=facts)
     tasks = Tasks(db, bus, clock, access, audit)
     return Core(

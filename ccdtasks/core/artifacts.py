@@ -12,6 +12,7 @@ from sqlalchemy import literal_column, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ccdtasks.core.access import Access, Actor
+from ccdtasks.core.outbox import Outbox
 from ccdtasks.core.text import clean_line, clean_text
 from ccdtasks.db import Database
 from ccdtasks.db.enums import ArtifactKind, ArtifactState
@@ -43,8 +44,9 @@ class ArtifactDraft:
 class Artifacts:
     """The rows of files."""
 
-    def __init__(self, db: Database, clock: Clock, access: Access) -> None:
+    def __init__(self, db: Database, clock: Clock, access: Access, outbox: Outbox) -> None:
         self._db = db
+        self._outbox = outbox
         self._clock = clock
         self._access = access
 
@@ -100,12 +102,13 @@ class Artifacts:
             return (await session.scalars(query)).all()
 
     async def stored(self, artifact_id: UUID, location: str) -> None:
-        """Notes the key under which the store holds the file."""
+        """Notes the key under which the store holds the file; a result that was told without it is told again."""
         async with self._db.write() as session:
             artifact = await session.get_one(Artifact, artifact_id)
             artifact.state, artifact.location, artifact.note = ArtifactState.STORED, location, None
             run = await session.get_one(TaskRun, artifact.run_id)
             run.minio_artifacts = {**(run.minio_artifacts or {}), artifact.name: location}
+            await self._outbox.touch(session, run.id, "result")
 
     async def missing(self, artifact_id: UUID, note: str) -> None:
         """Notes that the file is lost, and why."""

@@ -238,6 +238,8 @@ class Claims:
                 ended = await self._endings.end(session, run, Outcome(RunStatus.FAILED, reason), attempt)
             else:
                 attempt.ended_at = self._clock.now()
+                if run.status is RunStatus.NEEDS_HUMAN:
+                    await move(session, run.id, RunStatus.COLLECTING, epoch=claim.epoch)
                 await move(
                     session,
                     run.id,
@@ -245,6 +247,7 @@ class Claims:
                     epoch=claim.epoch,
                     not_before=not_before,
                     deadline_at=None,
+                    required_intervention=False,
                     live={"put_off": reason.value},
                     new_epoch=claim.epoch + 1,
                 )

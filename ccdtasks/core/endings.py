@@ -25,7 +25,7 @@ from ccdtasks.core.results import stored_result
 from ccdtasks.core.states import FINAL
 from ccdtasks.core.taskconfig import read_config
 from ccdtasks.core.text import clean_line, clean_text, clean_url
-from ccdtasks.db.enums import ArtifactKind, Effect, MessageType, Reason, RunStatus, Trigger
+from ccdtasks.db.enums import ArtifactKind, ArtifactState, Effect, MessageType, Reason, RunStatus, Trigger
 from ccdtasks.db.models import Session, Task, TaskRun
 from ccdtasks.times import Clock
 
@@ -210,13 +210,20 @@ def _judged(run: TaskRun, outcome: Outcome) -> Outcome:
         lacks = (run.live or {}).get("result_refused") or "The run ended without a result."
     elif result.is_empty:
         lacks = "The run ended with an empty result."
-    elif not outcome.final_screenshot:
+    elif not _has_picture(outcome):
         lacks = "The run left no picture of its last page."
     elif clean_url(outcome.final_url) is None and result.evidence_url is None:
         lacks = "The run left no address of its last page."
     if lacks:
         return replace(outcome, status=RunStatus.FAILED, reason=Reason.UNCLEAR_RESULT, message=lacks)
     return replace(outcome, reason=None)
+
+
+def _has_picture(outcome: Outcome) -> bool:
+    return any(
+        draft.name == outcome.final_screenshot and draft.state is not ArtifactState.MISSING
+        for draft in outcome.artifacts
+    )
 
 
 def _describe(run: TaskRun, outcome: Outcome, now: datetime) -> None:
@@ -251,7 +258,7 @@ async def _pattern(session: AsyncSession, run: TaskRun) -> dict[str, int]:
     recent = (
         await session.scalars(
             select(TaskRun.reason)
-            .where(TaskRun.task_id == run.task_id, TaskRun.status.in_(FINAL))
+            .where(TaskRun.task_id == run.task_id, TaskRun.completed_at.is_not(None))
             .order_by(TaskRun.created_at.desc())
             .limit(5)
         )

@@ -19,7 +19,8 @@ MAX_EVENTS = 100_000
 
 _TYPE = re.compile(r"[a-z][a-z0-9_]{0,39}\Z")
 _EARLIER = timedelta(minutes=5)
-_MAX_COUNT = 2**53
+_MAX_COUNT = 2**31 - 1
+_MAX_BYTES = 2**53
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +56,9 @@ def fold(run: TaskRun, event: GuestEvent) -> bool:
     return change(run, event.data) if change else False
 
 
-def count(value: object) -> int:
-    """A counter from inside: a whole number from 0 to 2^53, else 0."""
-    return min(value, _MAX_COUNT) if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
+def count(value: object, most: int = _MAX_COUNT) -> int:
+    """A counter from inside: a whole number from 0 to `most`, which fits the column; anything else is 0."""
+    return min(value, most) if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
 
 
 def put_metrics(run: TaskRun, data: dict[str, Any]) -> bool:
@@ -65,7 +66,7 @@ def put_metrics(run: TaskRun, data: dict[str, Any]) -> bool:
     before = (run.pages_loaded, run.http_requests_made, run.data_transferred_bytes)
     run.pages_loaded = max(run.pages_loaded or 0, count(data.get("pages_loaded")))
     run.http_requests_made = max(run.http_requests_made or 0, count(data.get("http_requests")))
-    transferred = min(_MAX_COUNT, count(data.get("bytes_received")) + count(data.get("bytes_sent")))
+    transferred = count(data.get("bytes_received"), _MAX_BYTES) + count(data.get("bytes_sent"), _MAX_BYTES)
     run.data_transferred_bytes = max(run.data_transferred_bytes or 0, transferred)
     return before != (run.pages_loaded, run.http_requests_made, run.data_transferred_bytes)
 

@@ -17,7 +17,7 @@ from ccdtasks.db.models import Session, Task, TaskRun
 from ccdtasks.errors import Conflict, NotFound
 
 GOING = ACTIVE | {RunStatus.SCHEDULED, RunStatus.WAITING_DEPENDENCY, RunStatus.QUEUED}
-"""States of runs that have not ended."""
+"""States of runs that have not ended; their `completed_at` is empty, for which there are small partial indexes."""
 
 _SHORTEST = 4
 
@@ -48,7 +48,7 @@ async def going_runs(
     session: AsyncSession, task_id: UUID | None = None, owner: str | None = None, limit: int = 50
 ) -> Sequence[tuple[TaskRun, str]]:
     """Runs that have not ended, oldest first, with the names of their tasks."""
-    query = select(TaskRun, Task.task_name).join(Task, Task.id == TaskRun.task_id).where(TaskRun.status.in_(GOING))
+    query = select(TaskRun, Task.task_name).join(Task, Task.id == TaskRun.task_id).where(TaskRun.completed_at.is_(None))
     if task_id:
         query = query.where(TaskRun.task_id == task_id)
     if owner:

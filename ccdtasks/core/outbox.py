@@ -72,13 +72,14 @@ class Outbox:
 
     async def _insert(self, session: AsyncSession, run: TaskRun | None, key: str, type: MessageType) -> DiscordMessage:
         await session.flush()
-        last = await session.scalar(select(func.max(DiscordMessage.position)))
         row_id, now = uuid4(), self._clock.now()
+        lane = (run.retry_of or run.id) if run else row_id
+        last = await session.scalar(select(func.max(DiscordMessage.position)).where(DiscordMessage.lane == lane))
         row = DiscordMessage(
             id=row_id,
             task_id=run.task_id if run else None,
             task_run_id=run.id if run else None,
-            lane=(run.retry_of or run.id) if run else row_id,
+            lane=lane,
             key=key,
             message_type=type,
             position=(last or 0) + 1,
@@ -118,7 +119,7 @@ class Outbox:
                 or_(message.next_attempt_at.is_(None), message.next_attempt_at <= self._clock.now()),
                 or_(message.delivered_revision > 0, ~is_behind),
             )
-            .order_by(message.position)
+            .order_by(message.created_at, message.position)
             .limit(limit)
         )
         async with self._db.read() as session:

@@ -83,8 +83,8 @@ async def sum_usage(session: AsyncSession, run: TaskRun) -> None:
     for attempt in attempts:
         for counts in (attempt.usage or {}).values():
             for name, number in counts.items():
-                totals[name] = totals.get(name, 0) + count(number)
-    run.api_calls_made = totals.pop("requests", 0)
+                totals[name] = totals.get(name, 0) + count(number, 2**53)
+    run.api_calls_made = count(totals.pop("requests", 0))
     run.tokens_used = totals
     run.cost_usd = sum((attempt.cost_usd for attempt in attempts), start=type(attempts[0].cost_usd)(0))
 

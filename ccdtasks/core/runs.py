@@ -185,6 +185,8 @@ class Runs:
                 query = query.where(TaskRun.owner_user_id == actor.user_id)
             if status is not None:
                 query = query.where(TaskRun.status == status)
+                if status not in FINAL:
+                    query = query.where(TaskRun.completed_at.is_(None))  # so that the small partial index serves
             if after is not None:
                 last = await find_run(session, after)
                 query = query.where(tuple_(TaskRun.created_at, TaskRun.id) < (last.created_at, last.id))
@@ -206,7 +208,7 @@ class Runs:
             query = (
                 select(TaskRun, Task.task_name)
                 .join(Task, Task.id == TaskRun.task_id)
-                .where(TaskRun.status.in_(FINAL))
+                .where(TaskRun.completed_at.is_not(None))
                 .order_by(TaskRun.created_at.desc())
                 .limit(page_size(recent))
             )

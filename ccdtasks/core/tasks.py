@@ -15,9 +15,9 @@ from ccdtasks.core import naming
 from ccdtasks.core.access import Access, Actor
 from ccdtasks.core.audit import Audit
 from ccdtasks.core.categories import check_type, infer_type
+from ccdtasks.core.lookup import going_runs
 from ccdtasks.core.pages import Page, page_size
 from ccdtasks.core.parameters import Parameter, placeholders
-from ccdtasks.core.states import ACTIVE, FINAL
 from ccdtasks.core.taskconfig import TaskConfig, config_row, read_config
 from ccdtasks.core.text import clean_line, clean_text
 from ccdtasks.db import Database
@@ -157,14 +157,17 @@ class Tasks:
     ) -> Page[TaskRow]:
         """The actor's tasks by name (an admin's list has everyone's). `after`: the last page's `next_after`."""
         self._access.require_use(actor)
-        active = (
-            select(func.count())
-            .where(TaskRun.task_id == Task.id, TaskRun.status.not_in(FINAL))
-            .correlate(Task)
-            .scalar_subquery()
+        # grouped and not correlated, so that SQLite reads the small index of runs that have not ended
+        going = (
+            select(TaskRun.task_id, func.count().label("runs"))
+            .where(TaskRun.completed_at.is_(None))
+            .group_by(TaskRun.task_id)
+            .subquery()
         )
+        active = func.coalesce(going.c.runs, 0)
         last = _last_status()
-        query = self._visible(actor, select(Task, active, last)).where(*_matching(filter, active, last))
+        query = self._visible(actor, select(Task, active, last).outerjoin(going, going.c.task_id == Task.id))
+        query = query.where(*_matching(filter, active, last))
         if after is not None:
             query = query.where(Task.task_name > clean_line(after, 200))
         size = page_size(limit)
@@ -177,9 +180,7 @@ class Tasks:
         """Hides a task for good and frees its name; its history stays. Conflict while a run of it is going."""
         async with self._db.write() as session:
             task = await self.find_in(session, actor, name, "delete this task")
-            going = await session.scalar(
-                select(func.count()).where(TaskRun.task_id == task.id, TaskRun.status.in_(ACTIVE | {RunStatus.QUEUED}))
-            )
+            going = await going_runs(session, task_id=task.id, limit=1)
             if going:
                 raise Conflict(f"{task.task_name} is running right now.", f"stop it first: /task-stop {task.task_name}")
             task.deleted_at, task.enabled, task.next_run_at = self._clock.now(), False, None

@@ -124,6 +124,14 @@ async def test_what_is_put_off_waits(core: Core, clock: MoveableClock) -> None:
     assert again.epoch > claimed.epoch
 
 
+async def test_a_run_that_waits_for_a_person_can_be_put_off(core: Core, clock: MoveableClock) -> None:
+    claimed = await running(core)
+    await core.claims.record(claimed, lines({"type": "human_needed", "request_id": "r"}), 1)
+    assert await core.claims.requeue(claimed, clock.now(), Reason.MODEL_UNAVAILABLE) is None
+    run = (await core.runs.load(claimed.run_id)).run
+    assert (run.status, run.required_intervention) == (RunStatus.QUEUED, False)
+
+
 async def test_nothing_starts_while_the_first_may_live(core: Core, clock: MoveableClock) -> None:
     """Neither a run that was put off nor a retry, before the old container is gone."""
     claimed = await running(core)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -63,6 +64,12 @@ async def test_a_completed_run_has_its_evidence(core: Core, clock: MoveableClock
         ({"items": 5}, completed(), "`items` of the result must be a list of rows."),
         ({"summary": "  "}, completed(), "The run ended with an empty result."),
         (RESULT, completed(final_screenshot=None), "The run left no picture of its last page."),
+        (RESULT, completed(artifacts=[]), "The run left no picture of its last page."),
+        (
+            RESULT,
+            completed(artifacts=[replace(FINAL_PNG, state=ArtifactState.MISSING)]),
+            "The run left no picture of its last page.",
+        ),
         (RESULT, completed(final_url="about:blank"), "The run left no address of its last page."),
     ],
 )
@@ -265,10 +272,21 @@ async def test_files_get_names_that_harm_nobody(core: Core) -> None:
     ]
     claimed = await running(core)
     drafts = [ArtifactDraft(name, ArtifactKind.DOWNLOAD, "text/plain\n", 5, note="n\x00") for name in names]
-    await core.claims.finish(claimed, completed(artifacts=drafts))
+    await core.claims.finish(claimed, completed(artifacts=[*drafts, FINAL_PNG]))
     kept = [artifact.name for artifact in await core.artifacts.of(claimed.run_id)]
     assert sorted(kept) == sorted(
-        ["passwd", "a.csv", "a (2).csv", "a (3).csv", "file", "file (2)", "x" * 100 + ".png", "d.txt", "über.pdf"]
+        [
+            "passwd",
+            "a.csv",
+            "a (2).csv",
+            "a (3).csv",
+            "file",
+            "file (2)",
+            "x" * 100 + ".png",
+            "d.txt",
+            "über.pdf",
+            "final.png",
+        ]
     )
 
 

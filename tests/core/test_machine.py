@@ -118,7 +118,7 @@ class Lives(RuleBasedStateMachine):
     @rule(number=CLAIMS, good=st.booleans(), reason=st.sampled_from([Reason.LOST, Reason.BLOCKED]))
     def finish(self, number: int, good: bool, reason: Reason) -> None:
         if claimed := self.pick(number):
-            outcome = completed(artifacts=[]) if good else Outcome(RunStatus.FAILED, reason)
+            outcome = completed() if good else Outcome(RunStatus.FAILED, reason)
             self.guarded(self.core.claims.finish(claimed, outcome))
 
     @rule(number=CLAIMS)

@@ -18,7 +18,7 @@ from tests.stories import all_messages, claim, complete, fail, lines, queue, run
 
 
 def _sent(row: DiscordMessage, message_id: str | None = None) -> Delivered:
-    return Delivered(message_id or f"m{row.position}", "100", "555", content="text", embeds=[{"title": "t"}])
+    return Delivered(message_id or row.id.hex, "100", "555", content="text", embeds=[{"title": "t"}])
 
 
 async def _put(core: Core, run_id: UUID, key: str, payload: dict[str, Any]) -> None:
@@ -96,7 +96,7 @@ async def test_what_changes_while_it_is_sent_is_sent_again(core: Core) -> None:
     (again,) = await core.messages.pending()
     assert (again.payload["text"], again.message_id, again.delivered_revision, again.revision) == (
         "second",
-        row.message_id or "m3",
+        row.id.hex,
         1,
         2,
     )
@@ -121,7 +121,7 @@ async def test_what_is_delivered_is_kept(core: Core, clock: MoveableClock) -> No
     (row,) = await core.messages.pending()
     await core.messages.delivered(row, _sent(row))
     kept = await _row(core, "opening")
-    assert (kept.message_id, kept.channel_id, kept.thread_id, kept.sent_at) == ("m1", "100", "555", clock.now())
+    assert (kept.message_id, kept.channel_id, kept.thread_id, kept.sent_at) == (row.id.hex, "100", "555", clock.now())
     assert (kept.content, kept.embeds) == ("text", [{"title": "t"}])
 
 

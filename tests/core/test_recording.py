@@ -147,8 +147,10 @@ async def test_the_live_card_follows(core: Core) -> None:
 async def test_counters_from_inside_only_grow_and_stay_in_bounds(core: Core) -> None:
     claimed = await running(core)
     values: list[Any] = [2**60, 5, -3, 2**70, "many", None, True, 1.5]
-    await core.claims.record(claimed, lines(*({"type": "metrics", "pages_loaded": v} for v in values)), 1)
-    assert (await _run(core, claimed)).pages_loaded == 2**53
+    metrics = ({"type": "metrics", "pages_loaded": v, "http_requests": v, "bytes_received": v} for v in values)
+    await core.claims.record(claimed, lines(*metrics), 1)
+    run = await _run(core, claimed)
+    assert (run.pages_loaded, run.http_requests_made, run.data_transferred_bytes) == (2**31 - 1, 2**31 - 1, 2**53)
 
 
 async def test_a_result_is_checked_and_the_last_one_counts(core: Core) -> None:

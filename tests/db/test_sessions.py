@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 import threading
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
@@ -162,7 +161,8 @@ def test_threads_of_the_driver_end(sqlite_template: object) -> None:
             await session.execute(select(InstanceFact))
         await database.close()
 
-    before = threading.active_count()
+    before = set(threading.enumerate())
     asyncio.run(use())
-    assert threading.active_count() <= before
-    assert sqlite3.threadsafety
+    for thread in set(threading.enumerate()) - before:
+        thread.join(timeout=5)
+        assert not thread.is_alive()

@@ -62,7 +62,7 @@ class DiscordMessage(HasId, HasTimes, Base):
     `key` names the message within its run (`opening`, `card`, `result`, `ask:<request>`): writing it again raises
     `revision`, and delivery edits the message. `payload` is what to tell, as data; delivery renders it and keeps
     what it sent in `content`, `embeds`, `attachments`, `buttons`. `nonce` makes a repeated send harmless.
-    `lane` is the first run of the thread (or the row itself); `position` orders all rows, and so those of a lane.
+    `lane` is the first run of the thread (or the row itself); `position` orders the rows of a lane.
     """
 
     __tablename__ = "discord_messages"
@@ -96,10 +96,10 @@ class DiscordMessage(HasId, HasTimes, Base):
         Index("idx_discord_messages_task_run", "task_run_id", "position"),
         Index("idx_discord_messages_channel", "channel_id"),
         Index("idx_discord_messages_type", "message_type"),
-        Index("idx_discord_messages_position", "position"),
+        Index("idx_discord_messages_lane", "lane", "position"),
         Index(
             "idx_discord_messages_pending",
-            "lane",
+            "created_at",
             "position",
             sqlite_where=text("state = 'pending'"),
             postgresql_where=text("state = 'pending'"),

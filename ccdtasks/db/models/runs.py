@@ -82,8 +82,9 @@ class TaskRun(HasId, HasTimes, Base):
 
     __table_args__ = (
         UniqueConstraint("task_id", "scheduled_for"),
-        Index("idx_task_runs_task_id", "task_id", "created_at"),
+        Index("idx_task_runs_task_id", "task_id", "created_at", "id"),
         Index("idx_task_runs_status", "status", "queued_at"),
+        Index("idx_task_runs_status_created", "status", "created_at", "id"),
         Index("idx_task_runs_started_at", text("started_at DESC")),
         Index("idx_task_runs_discord_thread", "discord_thread_id"),
         Index(
@@ -92,7 +93,22 @@ class TaskRun(HasId, HasTimes, Base):
             sqlite_where=text("required_intervention"),
             postgresql_where=text("required_intervention"),
         ),
-        Index("idx_task_runs_owner", "owner_user_id", "created_at"),
+        Index(
+            "idx_task_runs_going",
+            "task_id",
+            "queued_at",
+            sqlite_where=text("completed_at IS NULL"),
+            postgresql_where=text("completed_at IS NULL"),
+        ),
+        Index(
+            "idx_task_runs_going_owner",
+            "owner_user_id",
+            "queued_at",
+            sqlite_where=text("completed_at IS NULL"),
+            postgresql_where=text("completed_at IS NULL"),
+        ),
+        Index("idx_task_runs_owner", "owner_user_id", "created_at", "id"),
+        Index("idx_task_runs_owner_status", "owner_user_id", "status", "created_at", "id"),
         Index("idx_task_runs_started_by", "started_by", "created_at"),
         Index("idx_task_runs_created_at", "created_at", "id"),
         Index("idx_task_runs_parameters", "parameters", postgresql_using="gin").ddl_if(dialect="postgresql"),

@@ -248,17 +248,33 @@ TASK_RUNS: tuple[SchemaItem, ...] = (
     sa.Index("idx_task_runs_created_at", "created_at", "id"),
     sa.Index("idx_task_runs_discord_thread", "discord_thread_id"),
     sa.Index(
+        "idx_task_runs_going",
+        "task_id",
+        "queued_at",
+        sqlite_where=sa.text("completed_at IS NULL"),
+        postgresql_where=sa.text("completed_at IS NULL"),
+    ),
+    sa.Index(
+        "idx_task_runs_going_owner",
+        "owner_user_id",
+        "queued_at",
+        sqlite_where=sa.text("completed_at IS NULL"),
+        postgresql_where=sa.text("completed_at IS NULL"),
+    ),
+    sa.Index(
         "idx_task_runs_intervention",
         "required_intervention",
         sqlite_where=sa.text("required_intervention"),
         postgresql_where=sa.text("required_intervention"),
     ),
-    sa.Index("idx_task_runs_owner", "owner_user_id", "created_at"),
+    sa.Index("idx_task_runs_owner", "owner_user_id", "created_at", "id"),
+    sa.Index("idx_task_runs_owner_status", "owner_user_id", "status", "created_at", "id"),
     sa.Index("idx_task_runs_retry_of", "retry_of"),
     sa.Index("idx_task_runs_started_at", sa.text("started_at DESC")),
     sa.Index("idx_task_runs_started_by", "started_by", "created_at"),
     sa.Index("idx_task_runs_status", "status", "queued_at"),
-    sa.Index("idx_task_runs_task_id", "task_id", "created_at"),
+    sa.Index("idx_task_runs_status_created", "status", "created_at", "id"),
+    sa.Index("idx_task_runs_task_id", "task_id", "created_at", "id"),
 )
 
 TEMPLATE_RATINGS: tuple[SchemaItem, ...] = (
@@ -313,14 +329,14 @@ DISCORD_MESSAGES: tuple[SchemaItem, ...] = (
     sa.UniqueConstraint("message_id"),
     sa.UniqueConstraint("task_run_id", "key"),
     sa.Index("idx_discord_messages_channel", "channel_id"),
+    sa.Index("idx_discord_messages_lane", "lane", "position"),
     sa.Index(
         "idx_discord_messages_pending",
-        "lane",
+        "created_at",
         "position",
         sqlite_where=sa.text("state = 'pending'"),
         postgresql_where=sa.text("state = 'pending'"),
     ),
-    sa.Index("idx_discord_messages_position", "position"),
     sa.Index("idx_discord_messages_task_run", "task_run_id", "position"),
     sa.Index("idx_discord_messages_type", "message_type"),
 )

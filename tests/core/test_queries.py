@@ -1,0 +1,93 @@
+"""The hot queries use their indexes: a million runs must not make a claim, a card or a list slow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from sqlalchemy import event, text
+
+from ccdtasks.core import Core
+from ccdtasks.db.enums import RunStatus
+from tests.people import ADMIN, ANN
+from tests.stories import BOOT, claim, complete, lines, queue, running
+
+pytestmark = pytest.mark.parametrize("database_kind", ["sqlite"])
+
+SMALL = {"instance_facts", "discord_threads", "discord_channels"}
+"""Tables that stay small, and may be read from end to end."""
+
+
+@contextmanager
+def _statements(core: Core) -> Iterator[list[tuple[str, Any]]]:
+    """Every statement that the core executes meanwhile."""
+    seen: list[tuple[str, Any]] = []
+
+    def note(_c: Any, _cursor: Any, statement: str, parameters: Any, _context: Any, _many: bool) -> None:
+        if statement.lstrip().upper().startswith(("SELECT", "UPDATE", "DELETE")):
+            seen.append((statement, parameters))
+
+    engines = [core.db._reader.sync_engine, core.db._writer.sync_engine]
+    for engine in engines:
+        event.listen(engine, "before_cursor_execute", note)
+    yield seen
+    for engine in engines:
+        event.remove(engine, "before_cursor_execute", note)
+
+
+async def _scans(core: Core, statements: list[tuple[str, Any]]) -> list[str]:
+    """The steps of the plans that read a whole table, or sort one."""
+    found = []
+    async with core.db.read() as session:
+        connection = await session.connection()
+        for statement, parameters in statements:
+            plan = await connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
+            for *_, step in plan:
+                words = step.split()
+                whole = words[0] == "SCAN" and "INDEX" not in words and words[1] not in SMALL
+                if whole and not words[1].startswith(("(", "anon", "active")):
+                    found.append(f"{step}: {statement}")
+    return found
+
+
+async def test_no_hot_query_reads_a_whole_table(core: Core) -> None:
+    done = await running(core)
+    await complete(core, done)
+    waiting = await queue(core)
+    with _statements(core) as seen:
+        claimed = await claim(core)
+        await core.claims.created(claimed, "c")
+        await core.claims.running(claimed)
+        await core.claims.record(claimed, lines({"type": "progress", "text": "a"}), 1)
+        await core.claims.note(claimed, "x", {})
+        await core.claims.look(claimed)
+        await core.claims.open()
+        await core.claims.claim_next(core.clock.now(), BOOT, 1)
+        await core.messages.pending()
+        await core.messages.retry_later((await core.messages.pending())[0], 1, "x")
+        await core.artifacts.unstored()
+        await core.runs.start(ANN, "ticket-checker")
+        await core.runs.load(waiting.run.id)
+        await core.runs.find(ANN, waiting.run.id.hex[:8])
+        await core.runs.events(ANN, waiting.run.id, core.clock.now())
+        await core.runs.status(ANN)
+        await core.runs.status(ANN, "ticket-checker")
+        await core.runs.page(ANN)
+        await core.runs.page(ADMIN)
+        await core.runs.page(ADMIN, "ticket-checker", RunStatus.COMPLETED, after=str(done.run_id))
+        await core.tasks.find(ANN, "ticket-checker")
+        await core.tasks.page(ANN)
+        await core.tasks.names(ANN, "t")
+        await complete(core, claimed)
+        await core.claims.removed(claimed)
+    assert len(seen) > 60
+    assert await _scans(core, seen) == []
+
+
+async def test_the_check_sees_a_scan(core: Core) -> None:
+    with _statements(core) as seen:
+        async with core.db.read() as session:
+            await session.execute(text("SELECT * FROM task_runs WHERE error_message = 'x'"))
+    assert len(await _scans(core, seen)) == 1
