@@ -17,7 +17,10 @@ _TEXT = 500
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """An interaction. `kind`: command, button, modal; `name`: the command, or the button's custom id; `outcome`: ok or an error's code."""
+    """An interaction.
+
+    `kind`: command, button, modal; `name`: the command, or the button's custom id; `outcome`: ok or an error's code.
+    """
 
     interaction_id: str
     user_id: str
