@@ -55,8 +55,13 @@ def find_ca_bundle(environ: Mapping[str, str] = os.environ) -> Path | None:
 
 async def is_built(tag: str, recipe: Path | None = None) -> bool:
     """Whether the present user's storage holds `tag`, built from this very recipe."""
+    return await built_from(tag) == content_hash(recipe or find_recipe())
+
+
+async def built_from(tag: str) -> str | None:
+    """The hash of the recipe that `tag` in the present user's storage was built from; None when there is no `tag`."""
     if shutil.which("podman") is None:
-        return False
+        return None
     process = await asyncio.create_subprocess_exec(
         *("podman", "image", "inspect", "--format", f'{{{{index .Labels "{CONTENT_LABEL}"}}}}', tag),
         stdin=asyncio.subprocess.DEVNULL,
@@ -64,7 +69,7 @@ async def is_built(tag: str, recipe: Path | None = None) -> bool:
         stderr=asyncio.subprocess.DEVNULL,
     )
     label, _ = await process.communicate()
-    return process.returncode == 0 and label.decode().strip() == content_hash(recipe or find_recipe())
+    return label.decode().strip() if process.returncode == 0 else None
 
 
 def build_command(tag: str, recipe: Path, ca_bundle: Path | None, *, refresh: bool = False) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from pydantic import SecretStr
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from ccdtasks.adapters.image import is_built
+from ccdtasks.adapters.image import built_from, content_hash, find_recipe
 from ccdtasks.cli.follow import follow, progress
 from ccdtasks.cli.image import build_with_progress
 from ccdtasks.cli.look import places
@@ -39,18 +40,14 @@ def demo(shell: Shell, keep: bool) -> int:
 
     With ANTHROPIC_API_KEY set, the real model works. Exit code 0 only when the run completed with evidence.
     """
-    loaded = shell.load_config().config
-    folder = Path(tempfile.mkdtemp(prefix="ccdtasks-demo-"))
-    return asyncio.run(_demo(shell, loaded, folder, keep))
+    return asyncio.run(_demo(shell, shell.load_config().config, keep))
 
 
-async def _demo(shell: Shell, loaded: Config, folder: Path, keep: bool) -> int:
-    image = loaded.podman.image
-    if not await is_built(image):
-        _say(shell, f"The session image {image} is built first: about 3 minutes and 6 GB, once.")
-        await build_with_progress(shell, image)
+async def _demo(shell: Shell, loaded: Config, keep: bool) -> int:
+    await _have_image(shell, loaded.podman.image)
     claude = _real_model(loaded.claude)
     _say(shell, _WHO["real" if claude else "scripted"])
+    folder = Path(tempfile.mkdtemp(prefix="ccdtasks-demo-"))
     async with demonstration(folder, loaded.podman, claude, keep=keep) as shown:
         with progress(shell, shown.core.clock.now) as show:
             view = await shown.while_it_works(follow(shown.core, shown.run.id, show, needs_service=False))
@@ -58,6 +55,15 @@ async def _demo(shell: Shell, loaded: Config, folder: Path, keep: bool) -> int:
         config = shown.core.config
         shell.show(_shape(shown, view, evidence), lambda: _picture(shown, view, evidence, config))
     return 0 if evidence.is_complete else 1
+
+
+async def _have_image(shell: Shell, image: str) -> None:
+    recipe = await built_from(image)
+    if recipe is None and shutil.which("podman"):
+        _say(shell, f"The session image {image} is built first: about 3 minutes and 6 GB, once.")
+        await build_with_progress(shell, image)
+    elif recipe is not None and recipe != content_hash(find_recipe()):
+        _say(shell, f"warning: {image} was built by another version; `ccdtasks image build` renews it")
 
 
 def _say(shell: Shell, sentence: str) -> None:

@@ -101,8 +101,9 @@ def _show_mistake(shell: Shell, error: CcdError) -> None:
 
 
 def _in_the_shell(hint: str) -> str:
-    """The hint with the shell's verbs where the core, which speaks to Discord's users as well, names commands."""
-    return re.sub("|".join(map(re.escape, _VERBS)), lambda found: _VERBS[found.group()], hint)
+    """The hint as the shell says it, where the core, which speaks to Discord's users as well, names commands."""
+    hint = re.sub("|".join(map(re.escape, _VERBS)), lambda found: _VERBS[found.group()], hint)
+    return re.sub(r"\b(\w+):\.\.\.", r"\1=...", hint)
 
 
 def _show(shell: Shell, code: str, message: str, hint: str, more: dict[str, object] | None = None) -> None:

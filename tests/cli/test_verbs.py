@@ -6,7 +6,10 @@ import os
 import re
 import subprocess
 
+import pytest
+
 from ccdtasks import __version__
+from ccdtasks.cli import outcome
 from ccdtasks.cli.root import VERBS
 from tests.cli.conftest import PROGRAM, Command, Place
 
@@ -19,8 +22,12 @@ def test_version_and_help_say_what_there_is(ccdtasks: Command) -> None:
     shown = ccdtasks("--help")
     assert shown.code == 0
     assert all(re.search(rf"^  {verb} ", shown.out, re.MULTILINE) for verb in VERBS)
+
+
+def test_every_verb_has_help_that_says_what_the_list_says(capsys: pytest.CaptureFixture[str]) -> None:
     for verb in VERBS:
-        assert ccdtasks(verb, "--help").code == 0, verb
+        assert outcome.run([verb, "--help"]) == 0, verb
+        assert f"Usage: ccdtasks {verb}" in capsys.readouterr().out
 
 
 def test_a_task_is_made_listed_and_shown(ccdtasks: Command) -> None:
@@ -46,7 +53,7 @@ def test_each_mistake_has_its_code_and_is_said_on_standard_error(ccdtasks: Comma
             3,
             "error: There is no task named tiket-checker. (hint: did you mean ticket-checker?)",
         ),
-        (("run", "ticket-checker", "origin=SFO"), 4, "error: This task still needs `destination`."),
+        (("run", "ticket-checker", "origin=SFO"), 4, "error: This task still needs `destination`. (hint: add destination=...)"),
         (("run", "ticket-checker", "origin"), 2, "error: “origin” is not of the form name=value."),
         (("task", "create", "ticket-checker", "again"), 6, "error: There is a task named ticket-checker already."),
         (("task", "create", "bad name!", "x"), 4, "error: "),
