@@ -50,6 +50,11 @@ class Bot(discord.Client):
         self.tree = Tree(self, self.guild_id)
         self._registering: asyncio.Task[None] | None = None
 
+    @property
+    def is_online(self) -> bool:
+        """Whether requests can be made: logged in, and not closed."""
+        return self.user is not None and not self.is_closed()
+
     def server(self) -> discord.Guild:
         """The one server, as Discord last described it; Unavailable while it is unknown."""
         guild = self.get_guild(self.guild_id)
@@ -113,7 +118,7 @@ class Bot(discord.Client):
         while True:
             try:
                 await self.tree.settle()
-            except CcdError as error:
+            except (CcdError, discord.NotFound) as error:
                 self._troubled(f"Commands were not registered. {error}")
             else:
                 return

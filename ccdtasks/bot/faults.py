@@ -34,7 +34,9 @@ def discord_errors(act: str) -> Iterator[None]:
         raise LimitReached(f"Discord wants us to wait before we {act}.", retry_after_s=error.retry_after) from error
     except discord.HTTPException as error:
         raise _refusal(error, act) from error
-    except (TimeoutError, aiohttp.ClientError, OSError) as error:
+    except (TimeoutError, aiohttp.ClientError, OSError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "closed" not in str(error):
+            raise  # aiohttp says it so when the session ended under a request
         raise Unavailable("discord", "Discord does not answer.", "it is tried again") from error
 
 
@@ -42,7 +44,7 @@ def _refusal(error: discord.HTTPException, act: str) -> CcdError:
     if error.code in _NO_ACCESS:
         return Unavailable("discord", f"Discord does not let the bot {act}.", "give its role the permission for it")
     if error.code in _FULL:
-        return LimitReached(_FULL[error.code], "delete or archive some first")
+        return LimitReached(_FULL[error.code], "delete or archive some first", retry_after_s=600)
     if error.status == 429:
         return LimitReached(f"Discord wants us to wait before we {act}.", retry_after_s=60)
     if error.status >= 500:

@@ -20,6 +20,7 @@ from ccdtasks.bot.cards.card import Card
 from ccdtasks.bot.cards.run import goes_on_here, notice, render, thread_name
 from ccdtasks.bot.faults import ARCHIVED, THREAD_EXISTS, TOO_LARGE, UNKNOWN_CHANNEL, discord_errors
 from ccdtasks.bot.messages import editing, made, sending
+from ccdtasks.bot.places import absent
 from ccdtasks.core.outbox import Delivered
 from ccdtasks.core.runs import RunView
 from ccdtasks.db.enums import MessageType
@@ -49,6 +50,8 @@ class Projection:
 
     async def deliver(self, message: DiscordMessage, view: RunView | None) -> Delivered:
         """Shows a row in Discord as it is now. Raises Unavailable, LimitReached (later) or Invalid (never)."""
+        if not self._bot.is_online:
+            raise absent()
         now = self._bot.core.clock.now()
         card = render(message, view, now) if view else notice(message)
         ttl_s = self._bot.config.storage.link_ttl_s
@@ -91,9 +94,11 @@ class Projection:
         done = await self._in_channel(view, lambda channel_id: self._show(message, card, channel_id))
         ended = message.payload.get("ended")
         thread_id, name = view.run.discord_thread_id, thread_name(view, ended)
+        channel_id = view.run.discord_channel_id or done.channel_id
         if thread_id is None or (ended and not await self._rename(int(thread_id), name)):
-            thread_id = await self._start_thread(int(done.channel_id), int(done.message_id), name)
-        await self._keep(message.lane, thread_id, name, view.run.discord_channel_id or done.channel_id, ended)
+            channel_id = done.channel_id
+            thread_id = await self._start_thread(int(channel_id), int(done.message_id), name)
+        await self._keep(message.lane, thread_id, name, channel_id, ended)
         self._sent.pop(message.id, None)
         return done
 

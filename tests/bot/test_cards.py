@@ -73,7 +73,7 @@ def test_the_small_print_has_the_metrics_of_the_run() -> None:
 
 def test_the_answer_comes_first_in_the_notification() -> None:
     drawing = drawn(view(result_summary="## Cheapest: **$342**\n\nmore"), MessageType.RESULT)
-    assert drawing.text() == "<@123456789012345678> Cheapest: \\*\\*$342"
+    assert drawing.text() == "<@123456789012345678> Cheapest: $342"
 
 
 @pytest.mark.parametrize("kind", list(MessageType))

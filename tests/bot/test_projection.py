@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from ccdtasks.core.access import SHELL
 from ccdtasks.core.endings import Outcome
 from ccdtasks.core.tasks import TaskDraft
-from ccdtasks.db.enums import ArtifactKind, Delivery, Reason, RunStatus
+from ccdtasks.db.enums import ArtifactKind, ArtifactState, Delivery, Reason, RunStatus
 from ccdtasks.db.models import DiscordMessage
 from tests.bot.conftest import World, embed_of
 
@@ -267,14 +268,32 @@ async def test_files_that_do_not_fit_are_named_with_a_link_or_a_reason(world: Wo
     world.shelf.url = "https://minio.example"
     outcome = _completed(world)
     huge = world.stored("video.bin", b"x", ArtifactKind.DOWNLOAD)
-    from dataclasses import replace
-
     drafts = [*outcome.artifacts, replace(huge, size_bytes=11 * 1024 * 1024)]
     await world.end(claim, replace(outcome, artifacts=drafts))
     await world.deliver()
     result = world.thread("ticket-checker").history()[-1]
     assert "video.bin" not in {each.filename for each in result.attachments}
     assert "video.bin (11.5 MB): https://minio.example/video.bin?ttl=604800" in result.embeds[0].description
+
+
+async def test_a_file_that_comes_late_is_added_to_the_result(world: World) -> None:
+    await world.make()
+    await world.alice.slash(world.lobby, "task-start", task="ticket-checker")
+    claim = await world.begin()
+    await world.log(claim, RESULT)
+    outcome = _completed(world)
+    late = replace(outcome.artifacts[0], state=ArtifactState.LOCAL, location=None)
+    await world.end(claim, replace(outcome, artifacts=[late, *outcome.artifacts[1:]]))
+    await world.deliver()
+    result = world.thread("ticket-checker").history()[-1]
+    assert "results.csv: is still being saved" in result.embeds[0].description
+    (artifact,) = await world.core.artifacts.unstored()
+    await world.core.artifacts.stored(artifact.id, "results.csv")
+    await world.deliver()
+    told = world.thread("ticket-checker").history()[-1]
+    assert told.id == result.id
+    assert {each.filename for each in told.attachments} == {"results.csv", "final.png", "results.json"}
+    assert "still being saved" not in told.embeds[0].description
 
 
 async def test_a_message_that_is_too_large_for_discord_goes_without_files(world: World) -> None:

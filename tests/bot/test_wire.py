@@ -15,6 +15,8 @@ from ccdtasks.bot import Bot, run_forever
 from ccdtasks.config import Config
 from ccdtasks.core import Core
 from ccdtasks.core.access import SHELL
+from ccdtasks.core.tasks import TaskDraft
+from ccdtasks.db.enums import Delivery
 from ccdtasks.engine.delivery import DeliveryLoop
 from tests.bot.conftest import Shelf
 from tests.doubles.discord_server import DiscordServer
@@ -180,14 +182,19 @@ async def test_channels_deleted_by_hand_are_made_anew(wire: Wire) -> None:
     discord.assert_clean()
 
 
-async def test_discord_away_at_the_start_is_waited_for(wire: Wire) -> None:
+async def test_discord_away_at_the_start_is_waited_for(wire: Wire, caplog: pytest.LogCaptureFixture) -> None:
     discord = wire.discord
+    await wire.core.tasks.create(SHELL, TaskDraft("shoes", "Find shoes"))
+    await wire.core.runs.start(SHELL, "shoes")
     await discord.go_down()
     async with wire.bot(waits=False) as bot:
         await _troubled(bot, "cannot be reached")
+        assert {row.state for row in await _outbox(wire.core)} == {Delivery.PENDING}
         await discord.come_back()
         await discord.connected()
+        await discord.until(lambda: discord.message(discord.thread("shoes"), "waiting"))
         assert "You have no tasks yet" in (await discord.slash(discord.person("alice"), "task-list")).text
+    assert "Traceback" not in caplog.text
     discord.assert_clean()
 
 

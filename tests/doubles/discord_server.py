@@ -133,7 +133,14 @@ class DiscordServer:
         return self.state.add_role(name, 8 if is_administrator else 0)
 
     async def slash(
-        self, person: Person, name: str, /, *, channel_id: str | None = None, guild_id: str | None = None, **options: Any
+        self,
+        person: Person,
+        name: str,
+        /,
+        *,
+        channel_id: str | None = None,
+        guild_id: str | None = None,
+        **options: Any,
     ) -> Reply:
         """Uses a command, and waits for what it says at last (or for its form). `guild_id`: from another server."""
         given = [{"name": key, "type": resolve(value), "value": value} for key, value in options.items()]
@@ -150,7 +157,7 @@ class DiscordServer:
         buttons = {each.get("label"): each for row in shown["components"] for each in row["components"]}
         assert label in buttons, f"no button {label!r} among {sorted(map(str, buttons))}"
         data = {"component_type": 2, "custom_id": buttons[label]["custom_id"], "id": buttons[label].get("id", 1)}
-        return await self._ask(person, COMPONENT, data, shown["channel_id"], shown)
+        return await self._ask(person, COMPONENT, data, shown["channel_id"], message=shown)
 
     async def submit(self, person: Person, form: Reply, values: dict[str, str]) -> Reply:
         """Fills in a form and sends it; `values` by the fields' ids."""
@@ -264,6 +271,7 @@ class DiscordServer:
         kind: int,
         data: Json,
         channel_id: str | None,
+        *,
         message: Json | None = None,
         guild_id: str | None = None,
     ) -> Reply:

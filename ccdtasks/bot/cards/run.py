@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -17,6 +18,7 @@ from ccdtasks.db.enums import ArtifactKind, MessageType, RunStatus
 from ccdtasks.db.models import Artifact, DiscordMessage, TaskRun
 from ccdtasks.times import duration_text
 
+_FORMATTING = re.compile(r"[*`~|]+|__")
 _SENT_KINDS = (ArtifactKind.TABLE, ArtifactKind.RESULT, ArtifactKind.DOWNLOAD)
 _ORDER = (ArtifactKind.TABLE, ArtifactKind.SCREENSHOT, ArtifactKind.RESULT, ArtifactKind.DOWNLOAD)
 _WORDS = {
@@ -233,7 +235,7 @@ def _title(view: RunView, sign: str, what: str) -> str:
 def _answer(run: TaskRun) -> str:
     """The first line that says something: what a person would tell a friend."""
     for line in (run.result_summary or "").splitlines():
-        said = line.strip(" #*_>-")
+        said = _FORMATTING.sub("", text.sentence(line)).strip(" #_>-")
         if said:
             return text.plain(said, 300)
     return ""
