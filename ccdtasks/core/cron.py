@@ -30,8 +30,9 @@ _MACROS = {
     "@yearly": "0 0 1 1 *",
     "@annually": "0 0 1 1 *",
 }
-_MONTHS = dict(zip("JAN FEB MAR APR MAY JUN JUL AUG SEP OCT NOV DEC".split(), range(1, 13), strict=True))
-_WEEKDAYS = dict(zip("SUN MON TUE WED THU FRI SAT".split(), range(7), strict=True))
+_MONTH_NAMES = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
+_MONTHS = {name: number for number, name in enumerate(_MONTH_NAMES, 1)}
+_WEEKDAYS = {name: number for number, name in enumerate(("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"))}
 _EXAMPLE = "five fields: minute, hour, day of month, month, weekday; 0 9 * * 1-5 is 9:00 from Monday to Friday"
 _NUMBER = re.compile(r"[0-9]{1,6}\Z")
 _SECOND, _DAY = timedelta(seconds=1), timedelta(days=1)
@@ -50,7 +51,7 @@ class _Field:
 
     def check(self, text: str) -> str:
         """The field in the form that cronsim reads as crontab(5) means it. Raises Invalid("cron")."""
-        return ",".join(self._term(term) for term in text.upper().split(","))
+        return ",".join(self._term(term) for term in text.split(","))
 
     def _term(self, term: str) -> str:
         span, slash, step = term.partition("/")
@@ -68,8 +69,8 @@ class _Field:
         return f"{low}-{high}{slash}{step}"
 
     def _value(self, text: str) -> int:
-        if text in self.names:
-            return self.names[text]
+        if text.upper() in self.names:
+            return self.names[text.upper()]
         if not text:
             raise Invalid("cron", f"A part of the {self.name} field is empty.", _EXAMPLE)
         if not _NUMBER.match(text):
@@ -79,7 +80,8 @@ class _Field:
         return int(text)
 
     def _no_such(self, text: str) -> Invalid:
-        near = get_close_matches(text[:3], list(self.names), n=1, cutoff=0.6)
+        near = get_close_matches(text[:3].upper(), list(self.names), n=3, cutoff=0.6)
+        near.sort(key=lambda name: name[0] != text[0].upper())
         if self.names:
             example = near[0].capitalize() if near else next(iter(self.names)).capitalize()
             hint = f"did you mean {example}?" if near else f"write the first three letters, like {example}, or a number"
@@ -164,7 +166,7 @@ def placed(wall: datetime, zone: ZoneInfo) -> datetime:
 
 
 def read_cron(text: str) -> Cron:
-    """The expression. Raises Invalid("cron") that says which field is wrong and why, also for one that never happens."""
+    """The expression. Raises Invalid("cron") that says which field is wrong and why, or that it never happens."""
     typed = clean_line(text, MAX_TEXT + 1)
     if len(typed) > MAX_TEXT:
         raise Invalid("cron", f"The schedule is longer than {MAX_TEXT} characters.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from difflib import get_close_matches
 from zoneinfo import ZoneInfo, available_timezones
@@ -17,15 +17,12 @@ _PROBE = timedelta(days=7)
 
 
 def find_zone(name: str) -> ZoneInfo:
-    """The timezone of that name. Raises Invalid("timezone") that names the nearest ones."""
+    """The timezone of that name. Raises Invalid("timezone") that names the nearest ones. Reads files."""
     wanted = clean_line(name, 60)
     try:
         return ZoneInfo(wanted)
-    except (OSError, ValueError):  # ZoneInfoNotFoundError is an OSError's cousin: a KeyError
-        pass
-    except KeyError:
-        pass
-    names = zone_names()
+    except (KeyError, OSError, ValueError):  # unknown; a folder of zones; no name at all
+        names = zone_names()
     same = [known for known in names if known.casefold() == wanted.replace(" ", "_").casefold()]
     if same:
         return ZoneInfo(same[0])
@@ -34,10 +31,9 @@ def find_zone(name: str) -> ZoneInfo:
     raise Invalid("timezone", f"There is no timezone named {wanted or 'that'}.", hint)
 
 
-def complete_zone(typed: str, limit: int = 25) -> list[str]:
-    """Names for autocomplete: places that begin with what was typed first, then names that contain it."""
+def complete_zone(names: Sequence[str], typed: str, limit: int = 25) -> list[str]:
+    """Those of `names` that fit: places that begin with what was typed first, then names that contain it."""
     wanted = clean_line(typed, 60).replace(" ", "_").casefold()
-    names = zone_names()
     begins = _begins(names, wanted)
     contains = [name for name in names if wanted in name.casefold() and name not in begins]
     return [*begins, *contains][:limit]
@@ -45,9 +41,7 @@ def complete_zone(typed: str, limit: int = 25) -> list[str]:
 
 def zone_names() -> list[str]:
     """Every name a person may want, sorted. Reads folders: not for the event loop."""
-    return sorted(
-        name for name in available_timezones() if not name.startswith(_ODD) and name not in _ODD_NAMES
-    )
+    return sorted(name for name in available_timezones() if not name.startswith(_ODD) and name not in _ODD_NAMES)
 
 
 def _begins(names: Iterable[str], typed: str) -> list[str]:

@@ -20,6 +20,8 @@ class Task(HasId, HasTimes, Base):
 
     `required_parameters`: [{"name", "description", "pattern", "choices"}]; `optional_parameters` have "default" too.
     `config`: per-task settings by name (timeout_s, budget_usd, model, allowed_domains, ...), see `core.tasks`.
+    `schedule_cron`: cron text, or `at <moment>` for a time that happens once; `schedule_set_at`: since when it counts;
+    `schedule_parameters`: the values of scheduled runs; `schedule_failures`: how many of them failed in a row.
     """
 
     __tablename__ = "tasks"
@@ -34,6 +36,10 @@ class Task(HasId, HasTimes, Base):
     schedule_timezone: Mapped[str] = mapped_column(String(50), default="UTC")
     enabled: Mapped[bool] = mapped_column(default=True)
     paused: Mapped[bool] = mapped_column(default=False)
+    paused_reason: Mapped[str | None] = mapped_column(String(200))
+    schedule_set_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    schedule_parameters: Mapped[dict[str, Any]] = mapped_column(Json, default=dict)
+    schedule_failures: Mapped[int] = mapped_column(default=0)
     next_run_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     last_run_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     config: Mapped[dict[str, Any]] = mapped_column(Json, default=dict)
@@ -92,9 +98,10 @@ class TaskDependency(HasId, Base):
 
 
 class ScheduleHistory(HasId, Base):
-    """Every change and every firing of a schedule.
+    """Every change and every firing of a schedule, and every time that came without one.
 
-    `action`: created, updated, removed, triggered, paused, resumed, skipped.
+    `action`: created, updated, removed, paused, resumed, triggered, skipped, missed, late, repaired.
+    `scheduled_for`: the time of the schedule that a firing, or the lack of one, is about.
     """
 
     __tablename__ = "schedule_history"
@@ -105,11 +112,13 @@ class ScheduleHistory(HasId, Base):
     schedule_after: Mapped[str | None] = mapped_column(String(100))
     triggered_by: Mapped[str] = mapped_column(String(20))
     user_id: Mapped[str | None] = mapped_column(String(64))
+    scheduled_for: Mapped[datetime | None] = mapped_column(UtcDateTime)
     timestamp: Mapped[datetime] = mapped_column(UtcDateTime, default=utc_now)
     details: Mapped[dict[str, Any] | None] = mapped_column("metadata", Json)
 
     __table_args__ = (
         Index("idx_schedule_history_task", "task_id"),
+        Index("idx_schedule_history_fire", "task_id", "scheduled_for"),
         Index("idx_schedule_history_action", "action"),
     )
 

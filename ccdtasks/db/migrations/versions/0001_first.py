@@ -98,6 +98,10 @@ TASKS: tuple[SchemaItem, ...] = (
     sa.Column("schedule_timezone", sa.String(50), nullable=False),
     sa.Column("enabled", sa.Boolean(), nullable=False),
     sa.Column("paused", sa.Boolean(), nullable=False),
+    sa.Column("paused_reason", sa.String(200)),
+    sa.Column("schedule_set_at", sa.DateTime(timezone=True)),
+    sa.Column("schedule_parameters", JSON, nullable=False),
+    sa.Column("schedule_failures", sa.Integer(), nullable=False),
     sa.Column("next_run_at", sa.DateTime(timezone=True)),
     sa.Column("last_run_at", sa.DateTime(timezone=True)),
     sa.Column("config", JSON, nullable=False),
@@ -171,9 +175,11 @@ SCHEDULE_HISTORY: tuple[SchemaItem, ...] = (
     sa.Column("schedule_after", sa.String(100)),
     sa.Column("triggered_by", sa.String(20), nullable=False),
     sa.Column("user_id", sa.String(64)),
+    sa.Column("scheduled_for", sa.DateTime(timezone=True)),
     sa.Column("timestamp", sa.DateTime(timezone=True), nullable=False),
     sa.Column("metadata", JSON),
     sa.Index("idx_schedule_history_action", "action"),
+    sa.Index("idx_schedule_history_fire", "task_id", "scheduled_for"),
     sa.Index("idx_schedule_history_task", "task_id"),
 )
 

@@ -1,0 +1,153 @@
+"""Times that happen once, as people type them: `at 2026-12-24 09:00`, `tomorrow 9:00`, `in 2h 30m`."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+from ccdtasks.core.cron import placed
+from ccdtasks.core.text import clean_line
+from ccdtasks.core.timezones import wall_of
+from ccdtasks.errors import Invalid
+from ccdtasks.times import local_text
+
+_FARTHEST = timedelta(days=5 * 366)
+_AT = re.compile(
+    r"(?:at\s+)?(?:(?P<date>\d{4}-\d{1,2}-\d{1,2})(?:\s*,\s*|\s+|t)|(?P<day>today|tomorrow)\s+(?:at\s+)?|at\s+)"
+    r"(?P<hour>\d{1,2})(?::(?P<minute>\d{2}))?\s*(?P<half>am|pm)?\Z",
+    re.ASCII | re.IGNORECASE,
+)
+_PART = re.compile(r"\s*(?:,|and)?\s*(\d{1,6})\s*([a-z]+)", re.ASCII | re.IGNORECASE)
+_UNITS = {
+    **dict.fromkeys(("w", "week", "weeks"), timedelta(weeks=1)),
+    **dict.fromkeys(("d", "day", "days"), timedelta(days=1)),
+    **dict.fromkeys(("h", "hr", "hrs", "hour", "hours"), timedelta(hours=1)),
+    **dict.fromkeys(("m", "min", "mins", "minute", "minutes"), timedelta(minutes=1)),
+    **dict.fromkeys(("s", "sec", "secs", "second", "seconds"), timedelta(seconds=1)),
+}
+_AT_HINT = "write at 2026-12-24 09:00, tomorrow 9:00, or at 18:30"
+_IN_HINT = "write in 20m, in 2h 30m, or in 3 days"
+_WORDS = ("at", "in", "today", "tomorrow")
+_STORED = "at "
+
+
+@dataclass(frozen=True, slots=True)
+class Once:
+    """One moment in UTC. `remark`: what was done about a time that a clock change swallows or shows twice."""
+
+    moment: datetime
+    remark: str = ""
+
+    @property
+    def text(self) -> str:
+        """As it is stored: unmistakable, whatever becomes of timezones."""
+        return f"{_STORED}{self.moment:%Y-%m-%dT%H:%M:%SZ}"
+
+    def next_after(self, moment: datetime, zone: ZoneInfo) -> datetime | None:
+        """The moment, as long as it lies ahead."""
+        return self.moment if self.moment > moment else None
+
+
+def is_oneshot(text: str) -> bool:
+    """Whether it is meant as a time that happens once, and not as cron."""
+    words = text.strip().lower().split()
+    return bool(words) and (words[0] in _WORDS or bool(re.match(r"\d{4}-", words[0])))
+
+
+def stored_oneshot(text: str) -> Once:
+    """The time that a task's row holds."""
+    return Once(datetime.strptime(text.removeprefix(_STORED), "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC))
+
+
+def read_oneshot(text: str, zone: ZoneInfo, now: datetime) -> Once:
+    """What somebody typed, read on the clock of `zone`. Raises Invalid("time"), also for a time that has passed."""
+    typed = clean_line(text, 100)
+    once = _span(typed, now) if typed.lower().startswith("in ") or typed.lower() == "in" else _wall(typed, zone, now)
+    if once.moment <= now:
+        raise Invalid("time", f"{local_text(once.moment, zone.key)} has passed.", "choose a time in the future")
+    if once.moment > now + _FARTHEST:
+        raise Invalid(
+            "time", f"{local_text(once.moment, zone.key)} is more than five years away.", "choose an earlier one"
+        )
+    return once
+
+
+def _span(typed: str, now: datetime) -> Once:
+    """`in 2h 30m`: so much time passes, whatever the clocks on the wall do."""
+    rest, total, units = typed[2:].strip(), timedelta(), set()
+    while rest:
+        part = _PART.match(rest)
+        if part is None:
+            raise Invalid("time", f"`{_shown(rest)}` is no length of time.", _IN_HINT)
+        unit = _UNITS.get(part[2].lower())
+        if unit is None:
+            raise Invalid("time", f"`{_shown(part[2])}` is no unit of time.", "use m, h, d or w: in 2h 30m")
+        if unit in units:
+            raise Invalid("time", f"`{_shown(typed)}` names a unit twice.", _IN_HINT)
+        units.add(unit)
+        total += min(int(part[1]) * unit, 2 * _FARTHEST)
+        rest = rest[part.end() :].strip()
+    if not total:
+        raise Invalid("time", "`in` needs a length of time.", _IN_HINT)
+    moment = now + total
+    return Once(moment.replace(microsecond=0) + timedelta(seconds=bool(moment.microsecond)))
+
+
+def _wall(typed: str, zone: ZoneInfo, now: datetime) -> Once:
+    """A time that a clock in `zone` shows."""
+    found = _AT.match(typed)
+    if found is None:
+        raise Invalid("time", f"`{_shown(typed)}` is no time.", _AT_HINT)
+    clock, today = _clock(found), wall_of(now, zone).date()
+    if found["date"]:
+        return _placed(datetime.combine(_date(found["date"]), clock), zone)
+    if found["day"]:
+        return _placed(datetime.combine(today + timedelta(days=found["day"].lower() == "tomorrow"), clock), zone)
+    once = _placed(datetime.combine(today, clock), zone)
+    return once if once.moment > now else _placed(datetime.combine(today + timedelta(days=1), clock), zone)
+
+
+def _clock(found: re.Match[str]) -> time:
+    hour, minute, half = int(found["hour"]), int(found["minute"] or 0), (found["half"] or "").lower()
+    shown = f"{found['hour']}:{minute:02}{' ' + half if half else ''}"
+    if found["minute"] is None and not half:
+        raise Invalid("time", f"`{found['hour']}` may be an hour or something else.", f"write {hour}:00")
+    if half and not 1 <= hour <= 12:
+        raise Invalid("time", f"{shown} is no time of day.", "with am or pm, hours go from 1 to 12")
+    hour = hour % 12 + 12 * (half == "pm") if half else hour
+    if hour > 23 or minute > 59:
+        raise Invalid("time", f"{shown} is no time of day.", "hours go from 0 to 23, minutes from 0 to 59")
+    return time(hour, minute)
+
+
+def _date(text: str) -> date:
+    year, month, day = map(int, text.split("-"))
+    try:
+        return date(year, month, day)
+    except ValueError:
+        raise Invalid("time", f"There is no {text}.", "write the date as year-month-day: 2026-12-24") from None
+
+
+def _placed(wall: datetime, zone: ZoneInfo) -> Once:
+    moment = placed(wall, zone)
+    shown = wall_of(moment, zone)
+    if shown != wall:
+        remark = f"{wall:%H:%M} does not exist on that day, since the clocks are set forward; it runs at {shown:%H:%M}."
+        return Once(moment, remark)
+    if placed_twice(wall, zone):
+        return Once(
+            moment, f"{wall:%H:%M} comes twice on that day, since the clocks are set back; it runs the first time."
+        )
+    return Once(moment)
+
+
+def placed_twice(wall: datetime, zone: ZoneInfo) -> bool:
+    """Whether a clock in `zone` shows `wall` twice."""
+    first, second = (wall.replace(tzinfo=zone, fold=fold).astimezone(UTC) for fold in (0, 1))
+    return first < second
+
+
+def _shown(text: str) -> str:
+    return clean_line(text, 40).replace("`", "'")
