@@ -19,7 +19,8 @@ class TaskRun(HasId, HasTimes, Base):
     """One run of a task, from the wish to the final state. Only `core.runs` moves its `status`.
 
     `epoch` rises with each claim; every later write of that claim names it, so a late writer changes nothing.
-    `parameters`: name -> value (text). `live`: what the live card shows {"text", "step", "pages", "position"}.
+    `chain_id`: the first run of the chain, once tasks run after it; `upstream_runs`: task name -> id of the run whose
+    files and result this one gets. `parameters`: name -> value (text). `live`: what the live card shows {"text", "step", "pages", "position"}.
     """
 
     __tablename__ = "task_runs"
@@ -38,6 +39,7 @@ class TaskRun(HasId, HasTimes, Base):
     scheduled_for: Mapped[datetime | None] = mapped_column(UtcDateTime)
     not_before: Mapped[datetime | None] = mapped_column(UtcDateTime)
     chain_id: Mapped[UUID | None]
+    upstream_runs: Mapped[dict[str, str] | None] = mapped_column(Json)
     queued_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     started_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     deadline_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
@@ -113,6 +115,14 @@ class TaskRun(HasId, HasTimes, Base):
         Index("idx_task_runs_created_at", "created_at", "id"),
         Index("idx_task_runs_parameters", "parameters", postgresql_using="gin").ddl_if(dialect="postgresql"),
         Index("idx_task_runs_chain", "chain_id"),
+        Index(
+            "uq_task_runs_task_chain",
+            "task_id",
+            "chain_id",
+            unique=True,
+            sqlite_where=text("chain_id IS NOT NULL AND retry_of IS NULL"),
+            postgresql_where=text("chain_id IS NOT NULL AND retry_of IS NULL"),
+        ),
         Index("idx_task_runs_retry_of", "retry_of"),
     )
 

@@ -80,13 +80,17 @@ class Task(HasId, HasTimes, Base):
 
 
 class TaskDependency(HasId, Base):
-    """`task_id` runs after `depends_on_task_id`; `required`: the other must succeed, not just end."""
+    """`task_id` runs after `depends_on_task_id`; `required`: the other must succeed, not just end.
+
+    `parameters`: values of the runs that start so, by name; `@other-task/file` stands for a file of that task's run.
+    """
 
     __tablename__ = "task_dependencies"
 
     task_id: Mapped[UUID] = mapped_column(ForeignKey("tasks.id"))
     depends_on_task_id: Mapped[UUID] = mapped_column(ForeignKey("tasks.id"))
     required: Mapped[bool] = mapped_column(default=True)
+    parameters: Mapped[dict[str, Any]] = mapped_column(Json, default=dict)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utc_now)
     created_by: Mapped[str | None] = mapped_column(String(64))
 
