@@ -15,7 +15,7 @@ from ccdtasks.events import RunQueued, wait_for_bell
 
 _log = logging.getLogger(__name__)
 
-_LOOK_EVERY_S = 2.0
+_LOOK_EVERY_S = 0.5  # how soon a run that another process queued (the shell) is seen
 _MEMORY_FLOOR_MIB = 1024
 _YOUNG_MIB = 768  # what a session will have taken once it is up, and has not yet
 _YOUNG_S = 30.0
