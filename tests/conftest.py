@@ -14,6 +14,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from hypothesis import settings
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
@@ -24,6 +25,9 @@ from ccdtasks.core import Core
 from ccdtasks.db.migrate import bring_up_to_date
 from tests.clock import MoveableClock
 from tests.postgres import postgres_binaries, postgres_server
+
+settings.register_profile("ccdtasks", deadline=None)  # a busy machine is no defect
+settings.load_profile("ccdtasks")
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])

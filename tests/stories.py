@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from sqlalchemy import select
+
 from ccdtasks.core import Core
 from ccdtasks.core.access import Actor
 from ccdtasks.core.artifacts import ArtifactDraft
@@ -13,7 +15,7 @@ from ccdtasks.core.endings import Ended, Outcome
 from ccdtasks.core.runs import StartedRun
 from ccdtasks.core.tasks import TaskDraft
 from ccdtasks.db.enums import ArtifactKind, Reason, RunStatus
-from ccdtasks.db.models import Task
+from ccdtasks.db.models import DiscordMessage, Task
 from tests.people import ANN
 
 BOOT = "0b5c7a52-boot"
@@ -93,11 +95,8 @@ async def told(core: Core, run_id: Any) -> dict[str, dict[str, Any]]:
     return {row.key: row.payload for row in rows}
 
 
-async def all_messages(core: Core) -> list[Any]:
-    """Every row of the outbox in order."""
-    from sqlalchemy import select
-
-    from ccdtasks.db.models import DiscordMessage
-
+async def all_messages(core: Core) -> list[DiscordMessage]:
+    """Every row of the outbox, thread by thread in order."""
+    query = select(DiscordMessage).order_by(DiscordMessage.created_at, DiscordMessage.lane, DiscordMessage.position)
     async with core.db.read() as session:
-        return list(await session.scalars(select(DiscordMessage).order_by(DiscordMessage.created_at, DiscordMessage.lane, DiscordMessage.position)))
+        return list(await session.scalars(query))

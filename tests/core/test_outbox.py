@@ -62,7 +62,7 @@ async def test_an_unsent_message_holds_back_its_thread_and_no_other(core: Core, 
     await core.messages.delivered(second, _sent(second))
     (only,) = await core.messages.pending()
     assert (only.key, only.task_run_id) == ("card", second.task_run_id)
-    waiting = await _row(core, "opening")
+    waiting = next(row for row in await all_messages(core) if row.id == first.id)
     assert (waiting.attempts, waiting.last_error) == (1, "Discord is away")
     clock.advance(seconds=30)
     assert await _keys(core) == ["opening", "card"]
