@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from decimal import Decimal
 from pathlib import Path
@@ -13,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ccdtasks.errors import Invalid
-from ccdtasks.gateways.metering import Account, Usage
+from ccdtasks.gateways.metering import Account, Meter, Usage
 from ccdtasks.gateways.prices import PriceTable, Tokens
 from tests.doubles.model_upstream import ModelUpstream, Streams
 from tests.gateways.modelling import BODY, SECRET, error_of, grant, session, usd
@@ -95,7 +96,9 @@ async def test_an_answer_is_stopped_when_the_budget_is_used_up_on_the_way(
         status, body = await client.ask()  # the API holds the rest: this ends because the gateway ends it
         await upstream.client_left.wait()
     assert status == 200
-    *_, last = body.decode().strip().split("\n\n")
+    *events, last = body.decode().strip().split("\n\n")
+    read = [json.loads(event.partition("data: ")[2])["type"] for event in events]
+    assert read == ["message_start", "content_block_start", "content_block_delta"]
     assert last.startswith("event: error\ndata: ")
     assert "budget" in error_of(last.partition("data: ")[2].encode())[1]
     assert b"never" not in body
@@ -282,6 +285,17 @@ def test_an_unknown_model_counts_as_the_dearest() -> None:
 def test_what_is_no_price_is_refused(numbers: dict[str, object]) -> None:
     with pytest.raises(Invalid):
         PriceTable({"m": numbers})
+
+
+@given(st.lists(st.integers(1, 40), max_size=30))
+def test_a_meter_knows_where_the_last_whole_event_ended(cuts: list[int]) -> None:
+    stream = b'event: ping\ndata: {"type": "ping"}\n\n' * 6
+    meter = Meter(SONNET)
+    fed = 0
+    for size in cuts:
+        meter.feed(stream[fed : fed + size])
+        fed = min(len(stream), fed + size)
+        assert meter.tail_bytes == fed % (len(stream) // 6)
 
 
 @given(st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 10**6), st.booleans()), max_size=8))

@@ -101,6 +101,28 @@ async def test_megabytes_pass_both_ways_unharmed_past_a_slow_reader(folder: Path
         assert got == HELLO + load
 
 
+async def test_a_stalled_reader_holds_the_server_back_and_loses_nothing(folder: Path) -> None:
+    size = 32 * 1024 * 1024
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readexactly(1)
+        for _ in range(size // 65536):
+            writer.write(bytes(65536))
+            await writer.drain()
+
+    async with Internet(serve=serve) as internet, session(folder, internet) as inside:
+        reader, writer, _ = await inside.connect("shop.example:443")
+        writer.write(HELLO)
+        for _ in range(2000):  # turns of the loop: ten times what the whole load would need without back-pressure
+            await asyncio.sleep(0)
+        assert 0 < inside.served.counts.bytes_in < 4 * 1024 * 1024
+        got = 0
+        while piece := await reader.read(1_000_000):
+            got += len(piece)
+        writer.close()
+        assert got == size
+
+
 async def test_a_broken_line_looks_broken(folder: Path) -> None:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(1)
