@@ -20,7 +20,6 @@ from ccdtasks.errors import CcdError, Invalid
 
 log = logging.getLogger(__name__)
 
-REGISTER_AGAIN_S = 60
 LONGEST_RATE_LIMIT_S = 60
 """A longer wait is an error of its own (renames: ten minutes); discord.py would sleep through it."""
 
@@ -31,7 +30,7 @@ class Bot(discord.Client):
     `projection` is the courier of the delivery loop. `trouble` is None while all is well, else one sentence.
     """
 
-    def __init__(self, core: Core, config: Config, store: Store | None = None) -> None:
+    def __init__(self, core: Core, config: Config, store: Store | None = None, register_again_s: float = 60) -> None:
         if config.discord.guild_id is None:
             raise Invalid("discord.guild_id", "The bot needs the id of its server.", "set `[discord] guild_id`")
         super().__init__(
@@ -48,6 +47,7 @@ class Bot(discord.Client):
         self.places = Places(self)
         self.projection = Projection(self, store)
         self.tree = Tree(self, self.guild_id)
+        self._register_again_s = register_again_s
         self._registering: asyncio.Task[None] | None = None
 
     @property
@@ -105,24 +105,22 @@ class Bot(discord.Client):
         self.trouble = None
 
     async def _settle(self, guild: discord.Guild) -> None:
-        if guild.id != self.guild_id:
-            return
+        if guild.id == self.guild_id and (self._registering is None or self._registering.done()):
+            self._registering = asyncio.create_task(self._register(guild), name="discord-commands")
+
+    async def _register(self, guild: discord.Guild) -> None:
+        """Until the server knows our commands; then all is well, unless a permission is missing."""
+        while True:
+            try:
+                await self.tree.settle()
+                break
+            except (CcdError, discord.NotFound) as error:
+                self._troubled(f"Commands were not registered. {error}")
+            await asyncio.sleep(self._register_again_s)
         self.trouble = None
         lacking = permissions.missing(guild.me.guild_permissions)
         if lacking:
             self._troubled(f"The bot's role lacks: {', '.join(lacking)}. Grant it in the server's settings.")
-        if self._registering is None or self._registering.done():
-            self._registering = asyncio.create_task(self._register(), name="discord-commands")
-
-    async def _register(self) -> None:
-        while True:
-            try:
-                await self.tree.settle()
-            except (CcdError, discord.NotFound) as error:
-                self._troubled(f"Commands were not registered. {error}")
-            else:
-                return
-            await asyncio.sleep(REGISTER_AGAIN_S)
 
     def _troubled(self, sentence: str) -> None:
         self.trouble = sentence

@@ -53,7 +53,7 @@ async def answer_error(interaction: discord.Interaction[Bot], error: Exception) 
     cause = _cause(error)
     if isinstance(cause, CcdError):
         again = ""
-        if isinstance(cause, LimitReached) and cause.retry_after_s:
+        if isinstance(cause, LimitReached) and cause.retry_after_s and not cause.hint:
             at = interaction.client.core.clock.now() + timedelta(seconds=cause.retry_after_s)
             again = f"It can go again {stamp(at, 'R')}."
         await _reply(interaction, error_card(cause, again))

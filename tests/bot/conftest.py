@@ -36,8 +36,11 @@ class Shelf:
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {}
         self.url: str | None = None
+        self.away: CcdError | None = None
 
     async def read(self, location: str, max_bytes: int) -> bytes:
+        if self.away:
+            raise self.away
         return self.files[location][:max_bytes]
 
     async def link(self, location: str, *, name: str, ttl_s: int) -> str | None:

@@ -68,6 +68,32 @@ async def test_a_channel_that_cannot_be_made_leaves_no_task(world: World) -> Non
     assert await world.core.tasks.names(_shell(), "") == []
 
 
+@pytest.mark.parametrize(
+    ("status", "code", "words"),
+    [
+        (400, 30013, "This server has 500 channels, the most that Discord allows.\n\nDelete or archive some first."),
+        (503, 0, "Discord has trouble right now."),
+        (429, 0, "Discord wants us to wait before we make a channel."),
+        (401, 0, "Discord refuses the bot's token."),
+        (400, 50035, "Discord does not take this"),
+    ],
+)
+async def test_whatever_discord_refuses_is_said_in_words_and_leaves_no_task(
+    world: World, status: int, code: int, words: str
+) -> None:
+    world.env.inject_error("POST", f"/guilds/{GUILD}/channels", status=status, code=code)
+    reply = await world.alice.slash(world.lobby, "task-create", name="x-ray", prompt="look")
+    assert words in said(reply)
+    assert await world.core.tasks.names(_shell(), "") == []
+
+
+async def test_a_channel_from_before_is_taken_up_again(world: World) -> None:
+    category = world.guild.create_category("Web Monitoring")
+    old = world.guild.create_text_channel("x-ray", category=category)
+    await world.make("x-ray", "Watch it", type="web-monitor")
+    assert (await world.core.tasks.find(_shell(), "x-ray")).discord_channel_id == str(old.id)
+
+
 async def test_a_task_that_cannot_be_inserted_leaves_no_channel(world: World) -> None:
     world.expects_bugs = True
     async with world.core.db.write() as session:

@@ -12,6 +12,7 @@ from ccdtasks.core.endings import Outcome
 from ccdtasks.core.tasks import TaskDraft
 from ccdtasks.db.enums import ArtifactKind, ArtifactState, Delivery, Reason, RunStatus
 from ccdtasks.db.models import DiscordMessage
+from ccdtasks.errors import Unavailable
 from tests.bot.conftest import World, embed_of
 
 RESULT = {
@@ -308,6 +309,28 @@ async def test_a_message_that_is_too_large_for_discord_goes_without_files(world:
     result = world.thread("ticket-checker").history()[-1]
     assert result.attachments == []
     assert "too large for Discord" in result.embeds[0].description
+
+
+async def test_a_store_that_is_away_costs_the_files_and_not_the_result(world: World) -> None:
+    await world.make()
+    await world.alice.slash(world.lobby, "task-start", task="ticket-checker")
+    claim = await world.begin()
+    await world.log(claim, RESULT)
+    await world.end(claim, _completed(world))
+    world.shelf.away = Unavailable("store", "The store does not answer.")
+    await world.deliver()
+    result = world.thread("ticket-checker").history()[-1]
+    assert result.embeds[0].title == "✓ ticket-checker: done"
+    assert "results.csv: The store does not answer." in result.embeds[0].description
+    assert result.attachments == []
+
+
+async def test_news_without_a_channel_for_them_stay_visible_as_failed(world: World) -> None:
+    await world.make()
+    await world.alice.slash(world.lobby, "task-start", task="ticket-checker")
+    await world.end(await world.begin(), Outcome(RunStatus.FAILED, Reason.MODEL_AUTH))
+    await world.deliver()
+    assert ("alert:model_auth", Delivery.FAILED) in await _rows(world)
 
 
 async def test_news_of_the_whole_instance_go_to_the_notification_channel(world: World) -> None:

@@ -9,14 +9,17 @@ import re
 from pathlib import Path
 from typing import Any
 
+import discord
 import pytest
 from discord import app_commands
 
 from ccdtasks.bot import Bot, commands
+from ccdtasks.bot.permissions import NEEDED, missing
 from ccdtasks.config import Config
 from ccdtasks.core import Core
 from tests.doubles.discord.rules import RuleBook
 from tests.doubles.discord.schema import schema
+from tests.doubles.discord_server import BOT_PERMISSIONS
 
 DOCUMENT = Path(__file__).parents[2] / "docs/commands.md"
 MODULES = [
@@ -52,6 +55,14 @@ async def test_discord_would_take_the_tree(core: Core, config: Config) -> None:
     path = "/applications/1/guilds/2/commands"
     assert schema().request_errors("PUT", path, body) == []
     assert RuleBook().errors("PUT", path, body) == []
+
+
+def test_the_invitation_asks_for_exactly_what_the_bot_uses() -> None:
+    assert NEEDED.value == BOT_PERMISSIONS
+    assert f"permissions={NEEDED.value}`" in DOCUMENT.with_name("discord.md").read_text()
+    assert missing(NEEDED) == []
+    assert missing(discord.Permissions(administrator=True)) == []
+    assert missing(discord.Permissions(NEEDED.value & ~(1 << 38))) == ["Send Messages in Threads"]
 
 
 def test_the_document_has_every_command_and_the_call_behind_it() -> None:

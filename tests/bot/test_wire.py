@@ -36,7 +36,7 @@ class Wire:
     async def bot(self, *, waits: bool = True) -> AsyncIterator[Bot]:
         """A bot and its delivery loop, connected until the end of the block."""
         stop = asyncio.Event()
-        bot = Bot(self.core, self.config, Shelf())
+        bot = Bot(self.core, self.config, Shelf(), register_again_s=PAUSE_S)
         tasks = [
             asyncio.create_task(run_forever(bot, stop, PAUSE_S)),
             asyncio.create_task(DeliveryLoop(self.core, bot.projection, edit_gap_s=0).run()),
@@ -44,6 +44,7 @@ class Wire:
         try:
             if waits:
                 await self.discord.connected()
+                await _settled(bot)
             yield bot
         finally:
             stop.set()
@@ -230,7 +231,6 @@ async def test_missing_permissions_are_named(wire: Wire) -> None:
     discord = wire.discord
     discord.state.allow(1 << 10)
     async with wire.bot() as bot:
-        await discord.until(lambda: bot.trouble is not None)
         assert bot.trouble is not None
         assert "Manage Channels, Embed Links, Attach Files, Read Message History" in bot.trouble
         reply = await discord.slash(discord.person("alice"), "task-create", name="shoes", prompt="Find")
@@ -256,6 +256,43 @@ async def test_only_people_with_a_role_may_use_it(discord: DiscordServer, tmp_pa
     discord.assert_clean()
 
 
+async def test_what_cannot_be_answered_any_more_is_logged_and_hurts_nothing(wire: Wire) -> None:
+    discord, alice = wire.discord, wire.discord.person("alice")
+    async with wire.bot():
+        discord.fail("POST", "/interactions/*/callback", 404, 10062)
+        unanswered = asyncio.create_task(discord.slash(alice, "task-list"))
+        await discord.until(lambda: any(seen.status == 404 for seen in discord.requests))
+        assert "You have no tasks yet" in (await discord.slash(alice, "task-list")).text
+        unanswered.cancel()
+    outcomes = {each.outcome for each in await wire.core.interactions.recent()}
+    assert outcomes == {"too_late", "ok"}
+
+
+async def test_a_command_of_an_earlier_version_is_answered(wire: Wire) -> None:
+    discord, state = wire.discord, wire.discord.state
+    async with wire.bot():
+        state.register([{"name": "task-old", "description": "gone", "options": []}], state.guild_id)
+        assert "The commands just changed." in (await discord.slash(discord.person("alice"), "task-old")).text
+
+
+async def test_commands_that_discord_does_not_take_now_are_registered_later(wire: Wire) -> None:
+    discord = wire.discord
+    discord.fail("PUT", "*/commands", 403, 50001, times=2)
+    async with wire.bot() as bot:
+        await _until_well(bot)
+    assert [seen.status for seen in discord.requests if seen.method == "PUT"] == [403, 403, 200, 200]
+
+
+async def test_an_invitation_that_comes_later_is_enough(wire: Wire) -> None:
+    discord = wire.discord
+    discord.state.bot_is_member = False
+    async with wire.bot(waits=False) as bot:
+        await _troubled(bot, "Invite it: http")
+        discord.invite()
+        await _until_well(bot)
+        assert "You have no tasks yet" in (await discord.slash(discord.person("alice"), "task-list")).text
+
+
 async def test_another_server_is_refused(wire: Wire) -> None:
     discord = wire.discord
     async with wire.bot():
@@ -263,10 +300,23 @@ async def test_another_server_is_refused(wire: Wire) -> None:
         assert "This bot only works in its own server." in reply.text
 
 
+async def _settled(bot: Bot) -> None:
+    """All that follows a connection is done; there is no bell for that."""
+    async with asyncio.timeout(30):
+        while bot.trouble == "not connected yet":  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
 async def _troubled(bot: Bot, words: str) -> None:
     """The bot says so; it has no bell for that."""
     async with asyncio.timeout(30):
         while words not in (bot.trouble or ""):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
+async def _until_well(bot: Bot) -> None:
+    async with asyncio.timeout(30):
+        while bot.trouble is not None:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 
 

@@ -171,6 +171,11 @@ class DiscordServer:
         data = {"custom_id": form.modal["custom_id"], "components": components, "resolved": {}}
         return await self._ask(person, FORM, data, form.asked.channel_id)
 
+    def invite(self) -> None:
+        """The bot joins the server (that it was kept out of by `state.bot_is_member`)."""
+        self.state.bot_is_member = True
+        self.state.tell("GUILD_CREATE", self.state.snapshot())
+
     # ---- what is there ------------------------------------------------------------------------------------------
 
     async def connected(self) -> None:

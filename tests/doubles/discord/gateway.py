@@ -139,7 +139,7 @@ class Gateway:
         ready = {
             "v": 10,
             "user": {**state.bot, "verified": True, "mfa_enabled": True, "email": None, "locale": "en-US"},
-            "guilds": [{"id": state.guild_id, "unavailable": True}],
+            "guilds": [{"id": state.guild_id, "unavailable": True}] if state.bot_is_member else [],
             "session_id": session.id,
             "session_type": "normal",
             "resume_gateway_url": f"ws://{request.host}/gateway",
@@ -152,7 +152,8 @@ class Gateway:
             "_trace": [],
         }
         self._dispatch(session, "READY", ready)
-        self._dispatch(session, "GUILD_CREATE", state.snapshot())
+        if state.bot_is_member:
+            self._dispatch(session, "GUILD_CREATE", state.snapshot())
         state.changed.set()
         return session
 

@@ -49,6 +49,7 @@ class State:
         self.files: dict[str, bytes] = {}
         self.commands: dict[str, list[Json]] = {"global": [], self.guild_id: []}
         self.changed = asyncio.Event()
+        self.bot_is_member = True
         self._nonces: dict[tuple[str, str], str] = {}
         self._renames: dict[str, list[float]] = {}
 
