@@ -224,11 +224,10 @@ prepare_own_podman() {
         grep -qs "^$(id -un):" /etc/subuid || as_root usermod --add-subuids 231072-296607 --add-subgids 231072-296607 "$(id -un)"
         [ -n "${XDG_RUNTIME_DIR:-}" ] || fail "this shell is no login of its own (XDG_RUNTIME_DIR is not set)" \
             "log in as $(id -un) directly, by ssh or at the console, and try again"
-        if [ "$(podman info --format '{{.Store.GraphDriverName}}')" = vfs ]; then
-            # Debian 12's default copies the image for each container. Your own storage is left as it is.
-            printf '[storage]\ndriver = "overlay"\ngraphroot = "%s"\nrunroot = "%s"\n' \
-                "$checkout/.cache/demo-storage" "$XDG_RUNTIME_DIR/ccdtasks-demo" >"$checkout/.cache/demo-storage.conf"
-            export CONTAINERS_STORAGE_CONF=$checkout/.cache/demo-storage.conf
+        # Debian 12's rootless default, vfs, copies the whole image for each container. Where you have no better storage yet,
+        # the demonstration has one of its own; asking Podman which one you have would already make one.
+        if [ ! -d "${XDG_DATA_HOME:-$HOME/.local/share}/containers/storage/overlay-images" ]; then
+            export XDG_DATA_HOME=$checkout/.cache/demo-data STORAGE_DRIVER=overlay
         fi
     fi
     demo_dir=$(mktemp -d)

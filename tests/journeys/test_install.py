@@ -129,11 +129,15 @@ def test_somebody_else_on_that_machine_sees_the_demonstration(machine: Machine, 
     demo = machine.as_user("alice", "~/ccdtasks/install.sh --demo")
     assert "could not be built" in machine.run(demo, ok=False).stdout  # no registry, and his storage is empty
 
-    podman = "CONTAINERS_STORAGE_CONF=~/ccdtasks/.cache/demo-storage.conf podman"
+    podman = "XDG_DATA_HOME=~/ccdtasks/.cache/demo-data STORAGE_DRIVER=overlay podman"
     machine.give_image(SESSION_IMAGE, "alice", SESSION_IN_USE, podman)
     shown = machine.says(demo)
+    assert "graph driver" not in shown
     assert "The run completed, with evidence." in shown
     assert "A script plays Claude here" in shown
+    assert machine.says("ls -A /home/alice/.local 2>/dev/null | wc -l") == "0", (
+        "something was left outside of the checkout"
+    )
     assert machine.says("systemctl is-active ccdtasks") == "active"
 
 
