@@ -24,7 +24,7 @@ _log = logging.getLogger(__name__)
 _LOOK_EVERY_S = 3.0
 _EDIT_GAP_S = 2.5  # Discord allows about 5 edits in 5 s per channel; one live card in 2.5 s leaves room for the rest
 _BACKOFF_CAP_S = 300.0
-_AT_ONCE = 4
+_AT_ONCE = 8
 _ODD_ATTEMPTS_MAX = 8
 _PLAIN = "plain:"
 
@@ -45,33 +45,52 @@ class DeliveryLoop:
         self._courier = courier
         self._edit_gap_s = edit_gap_s
         self._edited_at: dict[UUID, float] = {}
+        self._sending: dict[UUID, asyncio.Task[None]] = {}
+        self._slots = asyncio.Semaphore(_AT_ONCE)
 
     async def run(self) -> None:
-        """Sends until cancelled."""
+        """Sends until cancelled. A thread whose message waits for Discord holds back no other thread."""
         with self._core.bus.bell(MessagePending) as bell:
-            while True:
-                try:
-                    wait_s = await self.send_pending()
-                except Unavailable as error:  # the database; Discord's own absence is noted in the rows
-                    _log.warning("messages wait: %s", error.message)
-                    wait_s = _LOOK_EVERY_S
-                await wait_for_bell(bell, wait_s)
+            try:
+                while True:
+                    try:
+                        wait_s = await self._begin(bell)
+                    except Unavailable as error:  # the database; Discord's own absence is noted in the rows
+                        _log.warning("messages wait: %s", error.message)
+                        wait_s = _LOOK_EVERY_S
+                    await wait_for_bell(bell, wait_s)
+            finally:
+                for task in self._sending.values():
+                    task.cancel()
+                await asyncio.gather(*self._sending.values(), return_exceptions=True)
 
     async def send_pending(self) -> float:
-        """Sends what may be sent now; returns the seconds until it is worth looking again."""
-        rows = await self._core.messages.pending(limit=50)
+        """Sends what may be sent now, and waits for it; returns the seconds until it is worth looking again."""
+        wait_s = await self._begin(asyncio.Event())
+        tasks = [*self._sending.values()]
+        await asyncio.gather(*tasks)
+        return 0.0 if tasks else wait_s  # what was sent may have let the next of its thread go
+
+    async def _begin(self, bell: asyncio.Event) -> float:
+        """Begins to send what may be sent now, thread by thread; each rings `bell` when it is done."""
+        for lane, task in [*self._sending.items()]:
+            if task.done():
+                del self._sending[lane]
+                task.result()
+        self._forget_old()
         wait_s = _LOOK_EVERY_S
         lanes: dict[UUID, list[DiscordMessage]] = defaultdict(list)
-        for row in rows:
+        for row in await self._core.messages.pending(limit=50):
             left_s = self._gap_left_s(row)
             if left_s > 0:
                 wait_s = min(wait_s, left_s)
-            else:
+            elif row.lane not in self._sending:
                 lanes[row.lane].append(row)
-        slots = asyncio.Semaphore(_AT_ONCE)
-        await asyncio.gather(*(self._send_lane(lane, slots) for lane in lanes.values()))
-        self._forget_old()
-        return 0.0 if lanes else wait_s  # what was sent may have let the next of its thread go
+        for lane, rows in lanes.items():
+            task = asyncio.create_task(self._send_lane(rows), name=f"deliver-{lane}")
+            task.add_done_callback(lambda _: bell.set())
+            self._sending[lane] = task
+        return wait_s
 
     def _gap_left_s(self, row: DiscordMessage) -> float:
         """Seconds until a message may be edited again; 0 for one that Discord does not have yet."""
@@ -83,8 +102,8 @@ class DeliveryLoop:
         horizon = time.monotonic() - self._edit_gap_s
         self._edited_at = {row_id: at for row_id, at in self._edited_at.items() if at > horizon}
 
-    async def _send_lane(self, rows: Sequence[DiscordMessage], slots: asyncio.Semaphore) -> None:
-        async with slots:
+    async def _send_lane(self, rows: Sequence[DiscordMessage]) -> None:
+        async with self._slots:
             for row in rows:
                 if not await self._send(row):
                     return

@@ -21,7 +21,7 @@ from ccdtasks.times import duration_text, size_text
 
 _log = logging.getLogger(__name__)
 
-_BACKOFF_CAP_S = 10.0
+_SILENCE_PAUSE_MAX_S = 10.0
 _DEAD_LOOKS = 2
 _REMOVAL_S = 0.5
 _LAST_LINES = 1000
@@ -44,7 +44,9 @@ class Follower:
         self._deadline: tuple[object, float] = (None, 0.0)
         self._asked_at: float | None = None
         self._weighed_at = 0.0
-        self._podman_silent_since: float | None = None
+        self._silent_since: float | None = None
+        self._looks_at_dead = 0
+        self._looks_at_end = 0
         self.cause: Cause | None = None
         self.oom_kills = 0
         self.state: ContainerState | None = None
@@ -115,39 +117,43 @@ class Follower:
 
     async def _watch(self) -> None:
         """Returns when the container has ended, is gone, or hides too long behind a silent Podman."""
-        patience, dead_looks, looks_after_end, backoff_s = self._parts.patience, 0, 0, 1.0
         while True:
-            try:
-                state = await self._parts.podman.inspect(self._claim.container_name)
-            except Unavailable as error:
-                await self._podman_is_silent(error)
-                if self._is_given_up():
-                    return
-                await asyncio.sleep(backoff_s)
-                backoff_s = min(_BACKOFF_CAP_S, backoff_s * 2)
-                continue
-            self.state, self._podman_silent_since, backoff_s = state, None, 1.0
-            if state is None or (not state.running and not self._may_be_removed(state, looks_after_end)):
+            if await self._is_over():
                 return
-            if not state.running:
-                looks_after_end += 1
-                await asyncio.sleep(_REMOVAL_S)
-                continue
-            self.oom_kills = max(self.oom_kills, state.oom_kills or 0)
-            dead_looks = dead_looks + 1 if state.pid_alive is False else 0
-            if dead_looks >= _DEAD_LOOKS:  # conmon was killed: Podman says "running" for ever
-                return
-            is_ending = self._last_word_at is not None or self._asked_at is not None or dead_looks
-            await asyncio.sleep(min(0.1, patience.look_s) if is_ending else patience.look_s)
+            await asyncio.sleep(self._pause_between_looks_s())
 
-    def _may_be_removed(self, state: ContainerState, looks: int) -> bool:
+    async def _is_over(self) -> bool:
+        try:
+            state = await self._parts.podman.inspect(self._claim.container_name)
+        except Unavailable as error:
+            await self._podman_is_silent(error)
+            return self._is_given_up()
+        self.state, self._silent_since = state, None
+        if state is None:
+            return True
+        if not state.running:
+            self._looks_at_end += 1
+            return not self._may_be_removed(state)
+        self.oom_kills = max(self.oom_kills, state.oom_kills or 0)
+        self._looks_at_dead = self._looks_at_dead + 1 if state.pid_alive is False else 0
+        return self._looks_at_dead >= _DEAD_LOOKS  # conmon was killed: Podman says "running" for ever
+
+    def _pause_between_looks_s(self) -> float:
+        if self._silent_since is not None:
+            return min(_SILENCE_PAUSE_MAX_S, max(1.0, time.monotonic() - self._silent_since))
+        if self._looks_at_end:
+            return _REMOVAL_S
+        is_ending = self._last_word_at is not None or self._asked_at is not None or self._looks_at_dead
+        return min(0.1, self._parts.patience.look_s) if is_ending else self._parts.patience.look_s
+
+    def _may_be_removed(self, state: ContainerState) -> bool:
         """Whether a container that was killed, not by us, may be on its way out: one more look tells it from an OOM."""
         was_killed = state.exit_code == 137 and self.cause is None and not self.oom_kills
-        return was_killed and looks == 0
+        return was_killed and self._looks_at_end == 1
 
     async def _podman_is_silent(self, error: Unavailable) -> None:
-        if self._podman_silent_since is None:
-            self._podman_silent_since = time.monotonic()
+        if self._silent_since is None:
+            self._silent_since = time.monotonic()
             _log.warning("run %s: its container's state is unknown: %s", self._claim.run_id, error.message)
             await self._note("warning", f"{error.message} The run goes on as far as it can.")
 
