@@ -135,6 +135,58 @@ async def test_a_broken_gateway_is_resumed_and_what_was_asked_meanwhile_is_answe
     discord.assert_clean()
 
 
+async def test_a_gateway_that_asks_for_it_is_left_and_resumed(wire: Wire) -> None:
+    discord = wire.discord
+    async with wire.bot():
+        await discord.gateway.reconnect()
+        await discord.until(lambda: discord.gateway.resumed)
+        assert "You have no tasks yet" in (await discord.slash(discord.person("alice"), "task-list")).text
+        assert discord.gateway.identified == 1
+
+
+async def test_a_session_that_discord_forgot_begins_anew(wire: Wire) -> None:
+    discord = wire.discord
+    async with wire.bot() as bot:
+        await discord.drop_gateway()
+        discord.gateway.forget()
+        await discord.until(lambda: discord.gateway.identified == 2)
+        await _until_well(bot)
+        assert "You have no tasks yet" in (await discord.slash(discord.person("alice"), "task-list")).text
+    discord.assert_clean()
+
+
+async def test_a_slow_answer_holds_back_no_other_task(wire: Wire) -> None:
+    discord = wire.discord
+    alice = discord.person("alice")
+    async with wire.bot():
+        for name in ("shoes", "hats"):
+            await discord.slash(alice, "task-create", name=name, prompt=f"Find {name}")
+        slow = discord.channel("shoes")
+        assert slow is not None
+        answers = discord.hold("POST", f"/channels/{slow['id']}/messages")
+        await discord.slash(alice, "task-start", task="shoes")
+        await discord.slash(alice, "task-start", task="hats")
+        await discord.until(lambda: discord.message(discord.thread("hats"), "waiting"))
+        assert discord.messages(slow) == []
+        answers.set()
+        await discord.until(lambda: discord.message(discord.thread("shoes"), "waiting"))
+    discord.assert_clean()
+
+
+async def test_an_archived_and_locked_thread_is_opened_before_it_is_written_to(wire: Wire) -> None:
+    discord = wire.discord
+    alice = discord.person("alice")
+    async with wire.bot():
+        await discord.slash(alice, "task-create", name="shoes", prompt="Find shoes")
+        await discord.slash(alice, "task-start", task="shoes")
+        thread = await discord.until(lambda: discord.messages(discord.thread("shoes")) and discord.thread("shoes"))
+        thread["thread_metadata"] |= {"archived": True, "locked": True}
+        await discord.slash(alice, "task-stop", task="shoes")
+        await discord.until(lambda: discord.message(thread, "Stopped by"))
+        assert (thread["thread_metadata"]["archived"], thread["thread_metadata"]["locked"]) == (False, False)
+    discord.assert_clean()
+
+
 async def test_rate_limits_and_trouble_are_waited_out(wire: Wire) -> None:
     discord = wire.discord
     alice = discord.person("alice")
@@ -264,8 +316,10 @@ async def test_what_cannot_be_answered_any_more_is_logged_and_hurts_nothing(wire
         await discord.until(lambda: any(seen.status == 404 for seen in discord.requests))
         assert "You have no tasks yet" in (await discord.slash(alice, "task-list")).text
         unanswered.cancel()
-    outcomes = {each.outcome for each in await wire.core.interactions.recent()}
-    assert outcomes == {"too_late", "ok"}
+        async with asyncio.timeout(30):
+            while len(seen := await wire.core.interactions.recent()) < 2:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+    assert {each.outcome for each in seen} == {"too_late", "ok"}
 
 
 async def test_a_command_of_an_earlier_version_is_answered(wire: Wire) -> None:

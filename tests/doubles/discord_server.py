@@ -10,7 +10,7 @@
         discord.assert_clean()
 
 Every request is checked against Discord's own OpenAPI file and the rules that it does not know; what is wrong is
-answered as Discord would (50035) and kept in `violations`. Faults on demand: `fail`, `limit`, `slow`, `lose_answer`,
+answered as Discord would (50035) and kept in `violations`. Faults on demand: `fail`, `limit`, `hold`, `lose_answer`,
 `drop_gateway`, `go_down`, `come_back`.
 """
 
@@ -224,9 +224,12 @@ class DiscordServer:
         """The next requests are answered with 429."""
         self.rest.faults.append(Fault(method, path, times, retry_after_s=retry_after_s))
 
-    def slow(self, method: str, path: str, delay_s: float, times: int = 1) -> None:
-        """The next requests take their time."""
-        self.rest.faults.append(Fault(method, path, times, delay_s=delay_s))
+    def hold(self, method: str, path: str, times: int = 1) -> asyncio.Event:
+        """The next requests get no answer until the event is set."""
+        fault = Fault(method, path, times, held=asyncio.Event())
+        self.rest.faults.append(fault)
+        assert fault.held is not None
+        return fault.held
 
     def lose_answer(self, method: str, path: str, times: int = 1) -> None:
         """The next requests are carried out, but the connection breaks before the answer."""

@@ -31,7 +31,7 @@ class Fault:
     status: int | None = None
     code: int = 0
     retry_after_s: float | None = None
-    delay_s: float = 0.0
+    held: asyncio.Event | None = None
     loses_answer: bool = False
 
     def matches(self, method: str, path: str) -> bool:
@@ -70,7 +70,8 @@ class Rest:
         fault = next((each for each in self.faults if each.matches(method, path)), None)
         if fault is not None:
             fault.times -= 1
-            await asyncio.sleep(fault.delay_s)
+            if fault.held is not None:
+                await fault.held.wait()
         if fault is not None and (fault.status or fault.retry_after_s is not None):
             self._note(method, path, body, files, fault.status or 429)
             return _limited(fault.retry_after_s) if fault.retry_after_s is not None else _failed(fault)
