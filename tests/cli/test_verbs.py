@@ -53,7 +53,11 @@ def test_each_mistake_has_its_code_and_is_said_on_standard_error(ccdtasks: Comma
             3,
             "error: There is no task named tiket-checker. (hint: did you mean ticket-checker?)",
         ),
-        (("run", "ticket-checker", "origin=SFO"), 4, "error: This task still needs `destination`. (hint: add destination=...)"),
+        (
+            ("run", "ticket-checker", "origin=SFO"),
+            4,
+            "error: This task still needs `destination`. (hint: add destination=...)",
+        ),
         (("run", "ticket-checker", "origin"), 2, "error: “origin” is not of the form name=value."),
         (("task", "create", "ticket-checker", "again"), 6, "error: There is a task named ticket-checker already."),
         (("task", "create", "bad name!", "x"), 4, "error: "),

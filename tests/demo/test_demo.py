@@ -7,7 +7,9 @@ import json
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -29,11 +31,12 @@ def newcomer(place: Place) -> Place:
     return place
 
 
-def _containers() -> set[str]:
-    done = subprocess.run(
-        ["podman", "ps", "-aq", "--filter", "label=ccdtasks.instance"], capture_output=True, text=True, check=True
-    )
-    return set(done.stdout.split())
+def _containers(data_dir: Path) -> str:
+    """The containers of the instance whose database lies in `data_dir`."""
+    with closing(sqlite3.connect(data_dir / "ccdtasks.db")) as db:
+        (instance,) = db.execute("SELECT value FROM instance_facts WHERE name = 'instance_id'").fetchone()
+    command = ["podman", "ps", "--all", "--quiet", "--filter", f"label=ccdtasks.instance={instance}"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
 def test_a_whole_run_ends_with_table_picture_and_results(newcomer: Place) -> None:
@@ -86,10 +89,9 @@ async def test_a_run_that_fails_is_no_success(newcomer: Place) -> None:
 
 
 def test_stopped_from_the_keyboard_it_takes_its_container_away(newcomer: Place) -> None:
-    before = _containers()
     environ = newcomer.environ | {"TMPDIR": str(newcomer.root)}
     with subprocess.Popen(
-        [PROGRAM, "demo"], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environ
+        [PROGRAM, "demo", "--keep"], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environ
     ) as demo:
         assert demo.stderr is not None
         for line in demo.stderr:
@@ -99,8 +101,9 @@ def test_stopped_from_the_keyboard_it_takes_its_container_away(newcomer: Place) 
         _, err = demo.communicate(timeout=90)
     assert demo.returncode == 130, err
     assert "Stopped from the keyboard" in err
-    assert _containers() <= before
-    assert not list(newcomer.root.glob("ccdtasks-demo-*/d"))
+    (data_dir,) = newcomer.root.glob("ccdtasks-demo-*/d")
+    assert _containers(data_dir) == ""
+    assert list((data_dir / "runs").iterdir()) == []
 
 
 def test_without_podman_it_says_what_to_install(newcomer: Place) -> None:
