@@ -78,7 +78,7 @@ def empty_database_url(database_kind: str, data_dir: Path, request: pytest.Fixtu
     if database_kind == "sqlite":
         yield f"sqlite+aiosqlite:///{data_dir / 'ccdtasks.db'}"
         return
-    with _postgres_database(request.getfixturevalue("postgres_folder"), "template1") as url:
+    with postgres_database(request.getfixturevalue("postgres_folder"), "template1") as url:
         yield url
 
 
@@ -90,7 +90,7 @@ def database_url(database_kind: str, data_dir: Path, request: pytest.FixtureRequ
         yield f"sqlite+aiosqlite:///{data_dir / 'ccdtasks.db'}"
         return
     template = request.getfixturevalue("postgres_template")
-    with _postgres_database(request.getfixturevalue("postgres_folder"), template) as url:
+    with postgres_database(request.getfixturevalue("postgres_folder"), template) as url:
         yield url
 
 
@@ -120,7 +120,8 @@ async def core(config: Config, clock: MoveableClock) -> AsyncIterator[Core]:
 
 
 @contextmanager
-def _postgres_database(folder: Path, template: str) -> Iterator[str]:
+def postgres_database(folder: Path, template: str) -> Iterator[str]:
+    """A database of its own, copied from another one and dropped at the end."""
     name = f"t{uuid4().hex}"
     _sql(folder, f"CREATE DATABASE {name} TEMPLATE {template}")
     yield _postgres_url(folder, name)

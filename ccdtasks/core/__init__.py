@@ -8,7 +8,9 @@ from ccdtasks.config import Config
 from ccdtasks.core.access import Access
 from ccdtasks.core.artifacts import Artifacts
 from ccdtasks.core.audit import Audit
+from ccdtasks.core.chains import Chains
 from ccdtasks.core.claims import Claims
+from ccdtasks.core.dependencies import Dependencies
 from ccdtasks.core.endings import Endings
 from ccdtasks.core.facts import Facts
 from ccdtasks.core.interactions import Interactions
@@ -37,6 +39,8 @@ class Core:
     audit: Audit
     facts: Facts
     interactions: Interactions
+    dependencies: Dependencies
+    chains: Chains
 
 
 def build_core(db: Database, bus: Bus, clock: Clock, config: Config) -> Core:
@@ -44,8 +48,9 @@ def build_core(db: Database, bus: Bus, clock: Clock, config: Config) -> Core:
     access, audit, facts = Access(config), Audit(db, clock), Facts(db, clock)
     outbox = Outbox(db, clock)
     artifacts = Artifacts(db, clock, access, outbox)
-    endings = Endings(config=config, clock=clock, outbox=outbox, artifacts=artifacts, facts=facts)
-    tasks = Tasks(db, bus, clock, access, audit)
+    chains = Chains(db, clock, outbox)
+    endings = Endings(config=config, clock=clock, outbox=outbox, artifacts=artifacts, facts=facts, chains=chains)
+    tasks = Tasks(db=db, bus=bus, clock=clock, access=access, audit=audit, endings=endings)
     return Core(
         db=db,
         bus=bus,
@@ -71,4 +76,8 @@ def build_core(db: Database, bus: Bus, clock: Clock, config: Config) -> Core:
         audit=audit,
         facts=facts,
         interactions=Interactions(db, clock),
+        dependencies=Dependencies(
+            db=db, bus=bus, clock=clock, access=access, audit=audit, tasks=tasks, endings=endings
+        ),
+        chains=chains,
     )

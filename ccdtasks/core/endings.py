@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from ccdtasks.config import Config
 from ccdtasks.core.artifacts import ArtifactDraft, Artifacts
+from ccdtasks.core.chains import Chains
 from ccdtasks.core.facts import MODEL_AUTH, Facts, credential_fingerprint
 from ccdtasks.core.guestlog import put_metrics
 from ccdtasks.core.lookup import end_of_queue
@@ -72,6 +73,7 @@ class Endings:
         outbox: Outbox,
         artifacts: Artifacts,
         facts: Facts,
+        chains: Chains,
         lot: random.Random | None = None,
     ) -> None:
         self._config = config
@@ -79,10 +81,31 @@ class Endings:
         self._outbox = outbox
         self._artifacts = artifacts
         self._facts = facts
+        self._chains = chains
         self._lot = lot or secrets.SystemRandom()
 
     async def end(self, session: AsyncSession, run: TaskRun, outcome: Outcome, attempt: Session | None = None) -> Ended:
-        """Ends `run` in the caller's transaction; raises Lost when it ended already. `attempt`: its open session."""
+        """Ends `run` in the caller's transaction; raises Lost when it ended already. `attempt`: its open session.
+
+        When no retry follows, what depends on the run goes on in the same transaction.
+        """
+        ended = await self._end(session, run, outcome, attempt)
+        if ended.retry_run_id is None:
+            await self._chains.go_on(session, run, self._end_waiting)
+        return ended
+
+    async def settle_chains(self, session: AsyncSession) -> None:
+        """Looks again at runs that wait for others: what they wait for, or whether they may run, has changed."""
+        await self._chains.settle_all(session, self._end_waiting)
+
+    async def _end_waiting(self, session: AsyncSession, run: TaskRun, status: RunStatus, words: str) -> None:
+        """Ends a run of a chain that never started."""
+        reason = Reason.DEPENDENCY_FAILED if status is RunStatus.FAILED else None
+        await self._end(session, run, Outcome(status, reason, words))
+
+    async def _end(
+        self, session: AsyncSession, run: TaskRun, outcome: Outcome, attempt: Session | None = None
+    ) -> Ended:
         now = self._clock.now()
         outcome = _judged(run, outcome)
         task = await session.get_one(Task, run.task_id)
@@ -139,6 +162,7 @@ class Endings:
             retry_of=run.retry_of or run.id,
             priority=run.priority,
             chain_id=run.chain_id,
+            upstream_runs=run.upstream_runs,
             queued_at=await end_of_queue(session, now),
             created_at=now,
             not_before=now + backoff(retries, run.attempt, self._lot),
@@ -179,9 +203,9 @@ class Endings:
             await self._outbox.put(session, retry, "card", MessageType.LIVE_CARD)
         else:
             payload |= {"hint": HINTS.get(run.reason) if run.reason else None, **await _pattern(session, run)}
-            await self._outbox.put(
-                session, run, "result", MessageType.TASK_ERROR, {**payload, "ping": task.notify_on_error}
-            )
+            # the owner was called for the failure that all others of the chain come from
+            is_called = task.notify_on_error and run.reason is not Reason.DEPENDENCY_FAILED
+            await self._outbox.put(session, run, "result", MessageType.TASK_ERROR, {**payload, "ping": is_called})
         await self._outbox.touch(session, run.id, "card")
         if retry is None:
             await self._conclude(session, run)
@@ -236,6 +260,8 @@ def _describe(run: TaskRun, outcome: Outcome, now: datetime) -> None:
         put_metrics(run, dict(outcome.metrics))
     if outcome.reason:
         run.error_message = clean_text(outcome.message, 1000) if outcome.message else WORDS[outcome.reason]
+    elif outcome.message and run.status is RunStatus.CANCELLED and run.stop_requested_at is None:
+        run.error_message = clean_text(outcome.message, 1000)
 
 
 def _count(task: Task, run: TaskRun) -> None:

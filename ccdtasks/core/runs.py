@@ -24,6 +24,7 @@ from ccdtasks.core.parameters import fill, from_rows
 from ccdtasks.core.states import ACTIVE, FINAL
 from ccdtasks.core.taskconfig import read_config
 from ccdtasks.core.tasks import Tasks
+from ccdtasks.core.upstream import as_row, latest_upstreams, resolved
 from ccdtasks.core.values import parse_values
 from ccdtasks.db import Database
 from ccdtasks.db.enums import MessageType, RunStatus, Trigger
@@ -271,6 +272,8 @@ class Runs:
         self, session: AsyncSession, actor: Actor, task: Task, given: Mapping[str, str], trigger: Trigger
     ) -> StartedRun:
         values = fill(from_rows(task.required_parameters, task.optional_parameters), given)
+        upstreams, expected = await latest_upstreams(session, task.id)
+        resolved(values, upstreams, expected)
         await self._require_rate(session, actor)
         now = self._clock.now()
         run = TaskRun(
@@ -281,6 +284,7 @@ class Runs:
             status=RunStatus.QUEUED,
             trigger=trigger,
             parameters=values,
+            upstream_runs=as_row(upstreams),
             queued_at=await end_of_queue(session, now),
             created_at=now,
             discord_channel_id=task.discord_channel_id,

@@ -15,6 +15,8 @@ from ccdtasks.core import naming
 from ccdtasks.core.access import Access, Actor
 from ccdtasks.core.audit import Audit
 from ccdtasks.core.categories import check_type, infer_type
+from ccdtasks.core.endings import Endings
+from ccdtasks.core.graph import followers_in_order, remove_from_graph
 from ccdtasks.core.lookup import going_runs
 from ccdtasks.core.pages import Page, page_size
 from ccdtasks.core.parameters import Parameter, placeholders
@@ -80,12 +82,13 @@ class _Checked:
 class Tasks:
     """The acts on tasks."""
 
-    def __init__(self, db: Database, bus: Bus, clock: Clock, access: Access, audit: Audit) -> None:
+    def __init__(self, *, db: Database, bus: Bus, clock: Clock, access: Access, audit: Audit, endings: Endings) -> None:
         self._db = db
         self._bus = bus
         self._clock = clock
         self._access = access
         self._audit = audit
+        self._endings = endings
 
     async def check(self, actor: Actor, draft: TaskDraft) -> None:
         """Raises everything that `create` would refuse, and makes nothing."""
@@ -176,14 +179,20 @@ class Tasks:
         rows = [TaskRow(task, count, RunStatus(status) if status else None) for task, count, status in found[:size]]
         return Page(rows, rows[-1].task.task_name if len(found) > size else None)
 
-    async def delete(self, actor: Actor, name: str) -> Task:
-        """Hides a task for good and frees its name; its history stays. Conflict while a run of it is going."""
+    async def delete(self, actor: Actor, name: str, confirm: bool = False) -> Task:
+        """Hides a task for good and frees its name; its history stays. Conflict while a run of it is going.
+
+        When others run after it, a Conflict names them, unless the actor has confirmed it.
+        """
         async with self._db.write() as session:
             task = await self.find_in(session, actor, name, "delete this task")
             going = await going_runs(session, task_id=task.id, limit=1)
             if going:
                 raise Conflict(f"{task.task_name} is running right now.", f"stop it first: /task-stop {task.task_name}")
+            await require_confirmed(session, task, confirm)
             task.deleted_at, task.enabled, task.next_run_at = self._clock.now(), False, None
+            await remove_from_graph(session, task.id)
+            await self._endings.settle_chains(session)
             self._audit.record(session, actor, "task.delete", task.id, {"name": task.task_name})
         self._bus.publish(TaskChanged(task.id))
         return task
@@ -236,6 +245,15 @@ def _check(draft: TaskDraft) -> _Checked:
         config=read_config(draft.config),
         parameters=[naming.with_hints(each, draft.parameters.get(each.name, {})) for each in found],
     )
+
+
+async def require_confirmed(session: AsyncSession, task: Task, confirm: bool) -> None:
+    """Raises Conflict that names what runs after `task`, which is to be paused or deleted, unless that is confirmed."""
+    broken = [] if confirm else list(await followers_in_order(session, task.id))
+    if broken:
+        listed = ", ".join(broken[:10]) + (f" and {len(broken) - 10} more" if len(broken) > 10 else "")
+        hint = "confirm it: the button in Discord, --yes in the shell"
+        raise Conflict(f"It would no longer start {listed}, which run after {task.task_name}.", hint)
 
 
 async def _require_free(session: AsyncSession, name: str) -> None:

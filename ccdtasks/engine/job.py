@@ -15,6 +15,7 @@ from ccdtasks.core.claims import Claim
 from ccdtasks.core.parameters import from_rows, plain_prompt
 from ccdtasks.core.runs import RunView
 from ccdtasks.core.taskconfig import TaskConfig, read_config
+from ccdtasks.engine.inputs import Given
 from ccdtasks.gateways.egress import EgressPolicy
 from ccdtasks.gateways.model import ModelGrant
 
@@ -27,7 +28,10 @@ _EGRESS_NAMES_MAX = 5000
 
 @dataclass(frozen=True, slots=True)
 class Brief:
-    """A claim with everything that its session needs to know. `spent_usd`: by this run so far, restarts included."""
+    """A claim with everything that its session needs to know.
+
+    `spent_usd`: by this run so far, restarts included. `given`: what the tasks that it runs after left for it.
+    """
 
     claim: Claim
     view: RunView
@@ -35,6 +39,7 @@ class Brief:
     config: Config
     dummy: str = field(repr=False)
     spent_usd: Decimal = Decimal(0)
+    given: Given = field(default_factory=Given)
 
     @property
     def budget_usd(self) -> Decimal:
@@ -85,7 +90,7 @@ class Brief:
             "task_name": task.task_name,
             "prompt": plain_prompt(task.template_prompt),
             "parameters": self._parameters(),
-            "system_prompt": "",
+            "system_prompt": self.given.words,
             "model": self.settings.model or claude.model,
             "fallback_model": claude.fallback_model,
             "max_turns": self.settings.max_turns or claude.max_turns,
@@ -105,7 +110,7 @@ class Brief:
         }
 
     def _parameters(self) -> list[dict[str, Any]]:
-        task, values = self.view.task, self.view.run.parameters
+        task, values = self.view.task, self.given.values or self.view.run.parameters
         known = from_rows(task.required_parameters, task.optional_parameters)
         descriptions = {parameter.name: parameter.description for parameter in known}
         return [

@@ -18,15 +18,17 @@ from ccdtasks.engine.collecting import collect, read_last_word
 from ccdtasks.engine.folder import RunFolder
 from ccdtasks.engine.following import Follower
 from ccdtasks.engine.gates import Gates
+from ccdtasks.engine.inputs import place_inputs
 from ccdtasks.engine.job import Brief, make_brief, read_dummy
 from ccdtasks.engine.outcome import End, Verdict, judge
 from ccdtasks.engine.parts import Parts, stubbornly
-from ccdtasks.errors import CcdError, Conflict, Unavailable
+from ccdtasks.errors import CcdError, Conflict, Invalid, Unavailable
 
 _log = logging.getLogger(__name__)
 
 _INSIDE = "/run/ccdtasks"
 _BACKOFF_CAP_S = 10.0
+_REASONS = {"disk": Reason.DISK_FULL, "image": Reason.IMAGE_MISSING, "inputs": Reason.DEPENDENCY_FAILED}
 
 
 class _NeverBegan(Exception):
@@ -63,12 +65,20 @@ class RunSession:
                 raise _NeverBegan
             self._brief = make_brief(view, claim, self._parts.core.config, dummy)
             if claim.container_id is None:
-                await self._parts.offload(self._parts.folders.create, claim.folder, self._brief.job())
+                await self._make_folder(self._brief)
             await self._gates.open(self._folder, self._brief)
         except _NeverBegan as obstacle:
             self._obstacle = obstacle
         except CcdError as error:
             self._obstacle = _CannotStart(reason_of(error), str(error))
+
+    async def _make_folder(self, brief: Brief) -> None:
+        """The folder, what other tasks left for the run, then the job again, which tells of it."""
+        create, name = self._parts.folders.create, self.claim.folder
+        folder = await self._parts.offload(create, name, brief.job())
+        given = await place_inputs(self._parts, self.claim, folder.host / "inputs")
+        self._brief = replace(brief, given=given)
+        await self._parts.offload(create, name, self._brief.job())
 
     async def run(self) -> None:
         """Brings the run to its final state and removes what it leaves. Cancelled, it lets the container live on."""
@@ -228,5 +238,7 @@ class RunSession:
 
 def reason_of(error: CcdError) -> Reason:
     """Which reason a run has that could not be started because of `error`."""
+    if isinstance(error, Invalid):
+        return Reason.DEPENDENCY_FAILED  # a file of another task's run, which a value names, is gone
     part = error.part if isinstance(error, Unavailable) else ""
-    return {"disk": Reason.DISK_FULL, "image": Reason.IMAGE_MISSING}.get(part, Reason.ENGINE_UNAVAILABLE)
+    return _REASONS.get(part, Reason.ENGINE_UNAVAILABLE)

@@ -1,0 +1,295 @@
+"""Dependencies: which task runs after which others, made and removed by their owner, and shown as a tree."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+from uuid import UUID, uuid4
+
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from ccdtasks.core.access import Access, Actor, person
+from ccdtasks.core.audit import Audit
+from ccdtasks.core.endings import Endings
+from ccdtasks.core.graph import Graph, followers_in_order, load_graph, lock_graph, names_of
+from ccdtasks.core.parameters import check_value, fill, from_rows
+from ccdtasks.core.tasks import Tasks
+from ccdtasks.core.upstream import MAIN
+from ccdtasks.core.values import parse_values
+from ccdtasks.db import Database
+from ccdtasks.db.enums import RunStatus
+from ccdtasks.db.models import Task, TaskDependency, TaskRun
+from ccdtasks.errors import Conflict, Denied, Invalid, LimitReached, NotFound
+from ccdtasks.events import Bus, TaskChanged
+from ccdtasks.times import Clock
+
+Mode = Literal["all", "any"]
+"""Whether a task waits for all of the tasks that it runs after, or for the first of them."""
+
+MAX_UPSTREAMS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """A dependency that was made or changed."""
+
+    task: Task
+    upstream: Task
+    required: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TreeTask:
+    """A task of a tree. `level`: 0 for the one that was asked about, less for what comes before, more for after."""
+
+    task: Task
+    level: int
+    last_status: RunStatus | None
+
+
+@dataclass(frozen=True, slots=True)
+class TreeEdge:
+    """`task` runs after `upstream`; names."""
+
+    task: str
+    upstream: str
+    required: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """Everything before and after a task, in an order in which it can run.
+
+    `depth`: steps on the longest path. `estimated_s`: along the slowest path, from the averages of past runs; `unknown`
+    are the tasks without one.
+    """
+
+    task: Task
+    tasks: Sequence[TreeTask]
+    edges: Sequence[TreeEdge]
+    depth: int
+    estimated_s: int
+    unknown: Sequence[str]
+
+    def upstreams(self, name: str) -> list[TreeEdge]:
+        """What the named task directly runs after."""
+        return [edge for edge in self.edges if edge.task == name]
+
+    def followers(self, name: str) -> list[TreeEdge]:
+        """What directly runs after the named task."""
+        return [edge for edge in self.edges if edge.upstream == name]
+
+
+class Dependencies:
+    """The acts on dependencies."""
+
+    def __init__(
+        self,
+        *,
+        db: Database,
+        bus: Bus,
+        clock: Clock,
+        access: Access,
+        audit: Audit,
+        tasks: Tasks,
+        endings: Endings,
+    ) -> None:
+        self._db = db
+        self._bus = bus
+        self._clock = clock
+        self._access = access
+        self._audit = audit
+        self._tasks = tasks
+        self._endings = endings
+
+    async def add(
+        self,
+        actor: Actor,
+        task: str,
+        depends_on: str,
+        *,
+        required: bool = True,
+        mode: Mode | None = None,
+        values: Mapping[str, str] | str = "",
+    ) -> Added:
+        """Lets `task` run after each final end of `depends_on`; a pair that exists already is changed.
+
+        `required`: only when the other has completed. `mode` is the task's, for all that it runs after. `values`: of
+        the runs that start so; `@other-task/output_file` is a file of the other's run. Raises Conflict for a pair that
+        is there already or would close a circle, Denied for somebody else's task, Invalid when a value is missing.
+        """
+        self._access.require_use(actor)
+        given = parse_values(values) if isinstance(values, str) else dict(values)
+        async with self._db.write() as session:
+            await lock_graph(session)
+            dependent = await self._tasks.find_in(session, actor, task, "change this task")
+            upstream = await self._tasks.find_in(session, actor, depends_on, "let a task run after this one")
+            await self._require_possible(session, dependent, upstream)
+            row = await _find(session, dependent, upstream)
+            is_same = row is not None and row.required == required and not given
+            if is_same and mode in (None, dependent.dependency_mode):
+                raise Conflict(
+                    f"{dependent.task_name} runs after {upstream.task_name} already.",
+                    f"/task-dependencies {dependent.task_name} shows it",
+                )
+            if row is None:
+                row = await self._insert(session, actor, dependent, upstream)
+            row.required, row.parameters = required, {**row.parameters, **_checked(dependent, given)}
+            dependent.dependency_mode = mode or dependent.dependency_mode
+            await session.flush()
+            await _require_values(session, dependent, upstream)
+            await self._endings.settle_chains(session)
+            details = {"on": upstream.task_name, "required": required, "mode": dependent.dependency_mode}
+            self._audit.record(session, actor, "task.depend", dependent.id, details)
+        self._bus.publish(TaskChanged(dependent.id))
+        return Added(dependent, upstream, required)
+
+    async def remove(self, actor: Actor, task: str, depends_on: str) -> Added:
+        """Lets `task` no longer run after `depends_on`; a run that waits only for it is ended."""
+        self._access.require_use(actor)
+        async with self._db.write() as session:
+            await lock_graph(session)
+            dependent = await self._tasks.find_in(session, actor, task, "change this task")
+            upstream = await self._tasks.find_in(session, actor, depends_on, "change what runs after this task")
+            row = await _find(session, dependent, upstream)
+            if row is None:
+                raise NotFound(
+                    f"{dependent.task_name} does not run after {upstream.task_name}.",
+                    f"/task-dependencies {dependent.task_name} shows what it runs after",
+                )
+            await session.delete(row)
+            await session.flush()
+            await self._endings.settle_chains(session)
+            self._audit.record(session, actor, "task.undepend", dependent.id, {"on": upstream.task_name})
+        self._bus.publish(TaskChanged(dependent.id))
+        return Added(dependent, upstream, row.required)
+
+    async def tree(self, actor: Actor, task: str) -> Tree:
+        """Everything that the task runs after and everything that runs after it."""
+        self._access.require_use(actor)
+        async with self._db.read() as session:
+            found = await self._tasks.find_in(session, actor, task)
+            graph = await load_graph(session)
+            members = {found.id, *graph.ancestors(found.id), *graph.descendants(found.id)}
+            rows = {each.id: each for each in await session.scalars(select(Task).where(Task.id.in_(members)))}
+            statuses = await _last_statuses(session, members)
+        levels = _levels(graph, found.id)
+        order = graph.order(members)
+        edges = [
+            TreeEdge(rows[each].task_name, rows[edge.upstream_id].task_name, edge.required)
+            for each in order
+            for edge in graph.upstreams(each)
+            if edge.upstream_id in members
+        ]
+        averages = {each: row.avg_duration_seconds or 0 for each, row in rows.items()}
+        return Tree(
+            task=found,
+            tasks=[TreeTask(rows[each], levels[each], statuses.get(each)) for each in order],
+            edges=edges,
+            depth=graph.longest(members, dict.fromkeys(members, 1)) - 1,
+            estimated_s=graph.longest(members, averages),
+            unknown=[rows[each].task_name for each in order if rows[each].avg_duration_seconds is None],
+        )
+
+    async def followers(self, task_id: UUID) -> dict[str, list[str]]:
+        """Every task that a run of this one leads to, in order -> what it directly runs after."""
+        async with self._db.read() as session:
+            return await followers_in_order(session, task_id)
+
+    async def broken_by(self, task_id: UUID) -> list[str]:
+        """The tasks that would no longer be started when this one is paused or deleted, in order."""
+        return list(await self.followers(task_id))
+
+    async def _require_possible(self, session: AsyncSession, dependent: Task, upstream: Task) -> None:
+        if dependent.id == upstream.id:
+            raise Conflict("A task cannot run after itself.", "name two tasks")
+        if dependent.owner_user_id != upstream.owner_user_id:
+            owner = person(upstream.owner_user_id)
+            raise Denied(
+                f"{upstream.task_name} belongs to {owner}, and a task runs only after tasks of its own owner.",
+                "make a task of your own that does the same",
+            )
+        graph = await load_graph(session)
+        circle = graph.circle(dependent.id, upstream.id)
+        if circle:
+            names = await names_of(session, circle)
+            path = " -> ".join(names[each] for each in circle)
+            raise Conflict(f"That would be a circle: {path}.", "remove one of these first: /task-depends-remove")
+
+    async def _insert(self, session: AsyncSession, actor: Actor, dependent: Task, upstream: Task) -> TaskDependency:
+        count = select(func.count()).where(TaskDependency.task_id == dependent.id)
+        if (await session.scalar(count) or 0) >= MAX_UPSTREAMS:
+            raise LimitReached(f"A task runs after {MAX_UPSTREAMS} others at most.")
+        row = TaskDependency(
+            id=uuid4(),
+            task_id=dependent.id,
+            depends_on_task_id=upstream.id,
+            parameters={},
+            created_at=self._clock.now(),
+            created_by=actor.user_id,
+        )
+        session.add(row)
+        return row
+
+
+async def _find(session: AsyncSession, dependent: Task, upstream: Task) -> TaskDependency | None:
+    return await session.scalar(
+        select(TaskDependency).where(
+            TaskDependency.task_id == dependent.id, TaskDependency.depends_on_task_id == upstream.id
+        )
+    )
+
+
+def _checked(dependent: Task, given: Mapping[str, str]) -> dict[str, str]:
+    known = {each.name: each for each in from_rows(dependent.required_parameters, dependent.optional_parameters)}
+    for name, value in given.items():
+        if name not in known:
+            raise Invalid(name, f"{dependent.task_name} has no parameter `{name}`.")
+        check_value(known[name], value)
+    return dict(given)
+
+
+async def _require_values(session: AsyncSession, dependent: Task, upstream: Task) -> None:
+    """A run that another task starts has nobody to ask; so every value must be known beforehand."""
+    saved = dict(dependent.schedule_parameters or {})
+    for values in await session.scalars(
+        select(TaskDependency.parameters).where(TaskDependency.task_id == dependent.id)
+    ):
+        saved |= values
+    parameters = from_rows(dependent.required_parameters, dependent.optional_parameters)
+    missing = [each.name for each in parameters if each.is_required and each.name not in saved]
+    if missing:
+        listed = ", ".join(f"`{name}`" for name in missing)
+        example = " ".join(f"{name}:@{upstream.task_name}/{MAIN}" for name in missing)
+        raise Invalid(
+            "values",
+            f"{dependent.task_name} needs {listed}, and a run that another task starts has nobody to ask.",
+            f"add values, for example {example}",
+        )
+    fill(parameters, {name: value for name, value in saved.items() if name in {each.name for each in parameters}})
+
+
+def _levels(graph: Graph, start: UUID) -> dict[UUID, int]:
+    """How many steps each task is away from `start` at most: below zero before it, above zero after it."""
+    levels = {start: 0}
+    before, after = graph.ancestors(start), graph.descendants(start)
+    for each in reversed(graph.order(before)):
+        levels[each] = min(levels[edge.task_id] for edge in graph.followers(each) if edge.task_id in levels) - 1
+    for each in graph.order(after):
+        levels[each] = max(levels[edge.upstream_id] for edge in graph.upstreams(each) if edge.upstream_id in levels) + 1
+    return levels
+
+
+async def _last_statuses(session: AsyncSession, tasks: set[UUID]) -> dict[UUID, RunStatus]:
+    latest = (
+        select(TaskRun.task_id, func.max(TaskRun.created_at).label("at"))
+        .where(TaskRun.task_id.in_(tasks))
+        .group_by(TaskRun.task_id)
+        .subquery()
+    )
+    query = select(TaskRun.task_id, TaskRun.status).join(
+        latest, (latest.c.task_id == TaskRun.task_id) & (latest.c.at == TaskRun.created_at)
+    )
+    return {row.task_id: row.status for row in await session.execute(query.order_by(TaskRun.attempt))}
