@@ -17,6 +17,7 @@ from ccdtasks.config.tables import (
     PathsConfig,
     PodmanConfig,
     PushoverConfig,
+    ScheduleConfig,
     ServerConfig,
     StorageConfig,
 )
@@ -34,6 +35,7 @@ __all__ = [
     "PathsConfig",
     "PodmanConfig",
     "PushoverConfig",
+    "ScheduleConfig",
     "ServerConfig",
     "StorageConfig",
     "load_config",

@@ -100,6 +100,14 @@ class LimitsConfig(_Table):
     run_folder_mib: int = Field(512, ge=16)
 
 
+class ScheduleConfig(_Table):
+    """When scheduled runs start, and what becomes of those that could not."""
+
+    timezone: Annotated[str, AfterValidator(values.timezone)] = "UTC"
+    jitter_s: int = Field(0, ge=0, le=3000)
+    catch_up_window_s: int = Field(12 * 3600, ge=0, le=7 * 86400)
+
+
 class EgressConfig(_Table):
     """What the browser may reach besides the public internet, and what not."""
 
@@ -137,6 +145,7 @@ class Config(_Table):
     storage: StorageConfig = StorageConfig()
     podman: PodmanConfig = PodmanConfig()
     limits: LimitsConfig = LimitsConfig()
+    schedule: ScheduleConfig = ScheduleConfig()
     egress: EgressConfig = EgressConfig()
     pushover: PushoverConfig = PushoverConfig()
     paths: PathsConfig = PathsConfig()

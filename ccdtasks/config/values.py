@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
 
 from pydantic import SecretStr
 
@@ -102,6 +103,14 @@ def hosts(values: tuple[str, ...]) -> tuple[str, ...]:
         if not _DENIED.fullmatch(value) and not _is_address(value):
             raise ValueError("must hold host names, such as ads.example.com; no http://, port or path")
     return values
+
+
+def timezone(value: str) -> str:
+    """A name of the IANA list."""
+    try:
+        return ZoneInfo(value).key
+    except (KeyError, OSError, ValueError):
+        raise ValueError("must be a timezone such as Europe/Berlin or America/New_York") from None
 
 
 def _is_address(value: str) -> bool:

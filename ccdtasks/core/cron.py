@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from difflib import get_close_matches
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
@@ -165,6 +166,7 @@ def placed(wall: datetime, zone: ZoneInfo) -> datetime:
     return moments[0]
 
 
+@lru_cache(maxsize=4096)
 def read_cron(text: str) -> Cron:
     """The expression. Raises Invalid("cron") that says which field is wrong and why, or that it never happens."""
     typed = clean_line(text, MAX_TEXT + 1)

@@ -6,13 +6,14 @@ send with the same nonce, which Discord folds into one message; so nothing is sa
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import case, exists, func, literal_column, or_, select, update
+from sqlalchemy import case, exists, func, insert, literal_column, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
@@ -37,6 +38,17 @@ class Delivered:
     buttons: Sequence[Mapping[str, Any]] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class MessageDraft:
+    """A message of a run that is only being inserted; `payload` as `put` takes it."""
+
+    run_id: UUID
+    task_id: UUID
+    key: str
+    type: MessageType
+    payload: Mapping[str, Any]
+
+
 class Outbox:
     """The messages of all runs and of the instance."""
 
@@ -51,16 +63,20 @@ class Outbox:
         key: str,
         type: MessageType,
         payload: Mapping[str, Any] | None = None,
+        *,
+        task_id: UUID | None = None,
     ) -> DiscordMessage:
         """Says something in the caller's transaction; the same `key` of the same run again edits what was said.
 
-        Without a run the message goes to the instance's notification channel.
+        Without a run the message goes to the channel of the task `task_id`, without that to the instance's
+        notification channel.
         """
         run_id = run.id if run else None
         same_run = DiscordMessage.task_run_id == run_id if run_id else DiscordMessage.task_run_id.is_(None)
         row = await session.scalar(select(DiscordMessage).where(same_run, DiscordMessage.key == key))
         if row is None:
             row = await self._insert(session, run, key, type)
+            row.task_id = row.task_id or task_id
         else:
             row.revision += 1
             row.message_type = type
@@ -91,6 +107,32 @@ class Outbox:
         )
         session.add(row)
         return row
+
+    async def open_threads(self, session: AsyncSession, drafts: Sequence[MessageDraft]) -> None:
+        """Inserts the first messages of many new runs at once, in the caller's transaction; in order within a run."""
+        now, positions = self._clock.now(), Counter[UUID]()
+        rows: list[dict[str, Any]] = []
+        for draft in drafts:
+            row_id = uuid4()
+            positions[draft.run_id] += 1
+            rows.append(
+                {
+                    "id": row_id,
+                    "task_id": draft.task_id,
+                    "task_run_id": draft.run_id,
+                    "lane": draft.run_id,
+                    "key": draft.key,
+                    "message_type": draft.type,
+                    "payload": dict(draft.payload),
+                    "position": positions[draft.run_id],
+                    "nonce": row_id.hex[:25],
+                    "state": Delivery.PENDING,
+                    "created_at": now,
+                }
+            )
+        if rows:
+            connection = await session.connection()
+            await connection.execute(insert(DiscordMessage), rows)
 
     async def touch(self, session: AsyncSession, run_id: UUID, key: str) -> None:
         """Asks for an edit of a message whose looks come from the run's row (the live card)."""

@@ -51,7 +51,8 @@ class TaskConfig(_Settings):
     """Everything that one task may set for itself; what is empty comes from the configuration of the instance.
 
     `notify`: when a result is worth a ping. `effect`: `acts` for tasks that buy, post or submit; such a run is never
-    repeated without a person.
+    repeated without a person. `overlap`: what becomes of a scheduled time while the task still runs; `catch_up`: of
+    those that were missed while the box was off, within `catch_up_window_s`.
     """
 
     timeout_s: int | None = Field(None, ge=30, le=86_400)
@@ -63,6 +64,9 @@ class TaskConfig(_Settings):
     allowed_domains: tuple[Annotated[str, AfterValidator(_domain)], ...] = Field((), max_length=100)
     notify: Literal["always", "change", "alert"] = "always"
     effect: Effect = Effect.READS
+    overlap: Literal["skip", "queue"] = "skip"
+    catch_up: Literal["latest", "none"] = "latest"
+    catch_up_window_s: int | None = Field(None, ge=0, le=7 * 86_400)
     retries: Retries = Retries()
     display: Display = Display()
     locale: str = Field("en-US", pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*$")

@@ -1,0 +1,234 @@
+"""Firing: what the schedules of many tasks owe by now becomes rows, each time exactly once.
+
+    due task --> plan (no lock: times, values) --> one transaction a batch, for tasks that are still as they were seen:
+                 run + its messages  |  a skipped or missed time, told  |  a pause, told      + the next time + history
+
+A crash before the commit leaves the task due, one after it leaves nothing to do; `UNIQUE (task_id, scheduled_for)` and
+a look at the runs that exist keep a time from being fired again, whatever happens to the clock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+from sqlalchemy import Row, bindparam, func, insert, select, text, tuple_, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from ccdtasks.config import Config
+from ccdtasks.core.access import SYSTEM
+from ccdtasks.core.lookup import end_of_queue
+from ccdtasks.core.outbox import MessageDraft, Outbox
+from ccdtasks.core.owed import Owed, SeenTask, owed
+from ccdtasks.core.schedulelog import entry
+from ccdtasks.db import Database
+from ccdtasks.db.enums import MessageType, RunStatus, Trigger
+from ccdtasks.db.models import ScheduleHistory, Task, TaskRun
+from ccdtasks.events import Bus, MessagePending, RunChanged, RunQueued
+from ccdtasks.times import Clock
+
+BATCH = 100
+"""Tasks in one transaction: some 30 ms, so that others get their turn."""
+
+_PLANS_AT_ONCE = 20
+_TICK = timedelta(microseconds=1)
+_MOVE = (
+    update(Task)
+    .where(Task.id == bindparam("task"), Task.next_run_at == bindparam("seen"))
+    .values({name: bindparam(f"new_{name}") for name in ("next_run_at", "schedule_cron", "schedule_set_at")})
+)
+_CAN_FIRE: Any = text("enabled AND NOT paused")  # to the letter as the partial index has it
+
+
+@dataclass(slots=True)
+class _Batch:
+    """What one transaction writes."""
+
+    runs: list[dict[str, Any]] = field(default_factory=list)
+    messages: list[MessageDraft] = field(default_factory=list)
+    history: list[dict[str, Any]] = field(default_factory=list)
+    moved: list[dict[str, Any]] = field(default_factory=list)
+
+    def note(
+        self, plan: Owed, action: str, at: datetime, scheduled_for: datetime | None, details: Mapping[str, Any]
+    ) -> None:
+        row = entry(plan.task.id, action, at, scheduled_for=scheduled_for, details=details)
+        row["metadata"] = row.pop("details")  # the column's own name
+        row["schedule_before"], row["schedule_after"] = plan.task.schedule_cron, plan.moved()["new_schedule_cron"]
+        self.history.append(row)
+
+
+class Firing:
+    """The engine's side of schedules."""
+
+    def __init__(self, *, db: Database, bus: Bus, clock: Clock, config: Config, outbox: Outbox) -> None:
+        self._db = db
+        self._bus = bus
+        self._clock = clock
+        self._config = config
+        self._outbox = outbox
+
+    async def fire_due(self) -> int:
+        """Fires everything that is due now; returns the number of tasks that were. What became due meanwhile too."""
+        fired = 0
+        while due := await self._due(self._clock.now()):
+            moved = await self._fire(await self._plan(due))
+            fired += moved
+            if moved == 0:  # all of them are being changed by somebody: the next look sees what came of it
+                break
+        return fired
+
+    async def next_due_at(self) -> datetime | None:
+        """When the next task is due."""
+        query = select(func.min(Task.next_run_at)).where(_CAN_FIRE)
+        async with self._db.read() as session:
+            return await session.scalar(query)
+
+    async def _due(self, now: datetime) -> Sequence[SeenTask]:
+        columns = [getattr(Task, name) for name in SeenTask.__slots__]
+        query = select(*columns).where(_CAN_FIRE, Task.next_run_at <= now).order_by(Task.next_run_at).limit(BATCH)
+        async with self._db.read() as session:
+            return [SeenTask(*row) for row in await session.execute(query)]
+
+    async def _plan(self, due: Sequence[SeenTask]) -> list[Owed]:
+        """The arithmetic, outside of the transaction, with room for others in between."""
+        now, plans = self._clock.now(), []
+        for number, task in enumerate(due, 1):
+            plans.append(owed(task, now, self._config.schedule))
+            if number % _PLANS_AT_ONCE == 0:
+                await asyncio.sleep(0)
+        return plans
+
+    async def _fire(self, plans: Sequence[Owed]) -> int:
+        now, batch = self._clock.now(), _Batch()
+        async with self._db.write() as session:
+            unchanged = await _unchanged(session, plans)
+            done = await _existing(session, unchanged)
+            going = await _going(session, unchanged)
+            queued_at = await end_of_queue(session, now)
+            for plan in unchanged:
+                busy = plan.blocked_by(going.get(plan.task.id, ()))
+                if plan.paused_because:
+                    await self._pause(session, batch, plan, now)
+                elif plan.is_void or (plan.task.id, plan.scheduled_for) in done:
+                    pass  # nothing is owed; only the next time is set
+                elif plan.is_missed:
+                    await self._tell_missed(session, batch, plan, now)
+                elif busy is not None:
+                    await self._tell_skipped(session, batch, plan, busy, now)
+                else:
+                    self._run(batch, plan, queued_at, now)
+                    queued_at += _TICK
+                batch.moved.append(plan.moved())
+            await self._write(session, batch)
+        if batch.runs:
+            self._bus.publish(RunQueued(batch.runs[-1]["id"]))
+            self._bus.publish(RunChanged(batch.runs[-1]["id"]))
+        self._bus.publish(MessagePending())
+        return len(batch.moved)
+
+    async def _write(self, session: AsyncSession, batch: _Batch) -> None:
+        """All rows of a kind in one statement, past the unit of work: a thousand at once is an ordinary Monday at 9."""
+        await session.flush()
+        connection = await session.connection()
+        if batch.runs:
+            await connection.execute(insert(TaskRun), batch.runs)
+            await self._outbox.open_threads(session, batch.messages)
+        if batch.history:
+            await connection.execute(insert(ScheduleHistory), batch.history)
+        if batch.moved:
+            await connection.execute(_MOVE, batch.moved)
+
+    def _run(self, batch: _Batch, plan: Owed, queued_at: datetime, now: datetime) -> None:
+        task, run_id = plan.task, uuid4()
+        stagger = plan.stagger(self._config.schedule.jitter_s)
+        batch.runs.append(
+            {
+                "id": run_id,
+                "task_id": task.id,
+                "owner_user_id": task.owner_user_id,
+                "started_by": SYSTEM.user_id,
+                "status": RunStatus.QUEUED,
+                "trigger": Trigger.SCHEDULED,
+                "parameters": plan.values,
+                "scheduled_for": plan.scheduled_for,
+                "queued_at": queued_at,
+                "not_before": plan.scheduled_for + stagger if stagger else None,
+                "created_at": now,
+                "discord_channel_id": task.discord_channel_id,
+            }
+        )
+
+        def say(key: str, type: MessageType, payload: Mapping[str, Any]) -> None:
+            batch.messages.append(MessageDraft(run_id, task.id, key, type, payload))
+
+        opening = {
+            "task": task.task_name,
+            "session_id": str(run_id),
+            "parameters": plan.values,
+            "trigger": Trigger.SCHEDULED.value,
+        }
+        say("opening", MessageType.RUN_OPENING, opening)
+        say("card", MessageType.LIVE_CARD, {})
+        if plan.is_late or plan.missed:
+            news = plan.news("caught_up", ran_at=now.isoformat())
+            say("caught_up", MessageType.NOTIFICATION, news)
+        if plan.missed:
+            batch.note(plan, "missed", now, plan.first_missed, {"count": plan.missed, "made_up_by": str(run_id)})
+        late_s = round((now - plan.scheduled_for).total_seconds())
+        batch.note(plan, "triggered", now, plan.scheduled_for, {"run": str(run_id), "late_s": late_s})
+
+    async def _tell_missed(self, session: AsyncSession, batch: _Batch, plan: Owed, now: datetime) -> None:
+        news, key = plan.news("missed"), f"missed:{plan.task.id}:{plan.scheduled_for:%Y%m%dT%H%M%S}"
+        await self._outbox.put(session, None, key, MessageType.NOTIFICATION, news, task_id=plan.task.id)
+        batch.note(plan, "missed", now, plan.scheduled_for, {"count": plan.missed + 1})
+
+    async def _tell_skipped(self, session: AsyncSession, batch: _Batch, plan: Owed, busy: UUID, now: datetime) -> None:
+        """Tells it in the thread of the run that still goes on: one message, however many times are skipped."""
+        run = await session.get_one(TaskRun, busy)
+        count = int((run.live or {}).get("skipped", 0)) + 1 + plan.missed
+        run.live = {**(run.live or {}), "skipped": count}
+        news = plan.news("skipped", count=count)
+        await self._outbox.put(session, run, "skipped", MessageType.NOTIFICATION, news)
+        details = {"because": str(busy), "count": plan.missed + 1}
+        batch.note(plan, "skipped", now, plan.scheduled_for, details)
+
+    async def _pause(self, session: AsyncSession, batch: _Batch, plan: Owed, now: datetime) -> None:
+        task = await session.get_one(Task, plan.task.id)
+        task.paused, task.paused_reason = True, (plan.paused_because or "")[:200]
+        news, key = plan.news("paused", reason=plan.paused_because), f"paused:{task.id}:{now:%Y%m%dT%H%M%S}"
+        await self._outbox.put(session, None, key, MessageType.NOTIFICATION, news, task_id=task.id)
+        batch.note(plan, "paused", now, plan.scheduled_for, {"reason": plan.paused_because})
+
+
+async def _unchanged(session: AsyncSession, plans: Sequence[Owed]) -> list[Owed]:
+    """Those whose task still has the schedule and the next time that the plan was made for; their rows are locked."""
+    ids = [plan.task.id for plan in plans]
+    columns = (Task.id, Task.next_run_at, Task.schedule_cron, Task.schedule_timezone, Task.schedule_parameters)
+    query = select(*columns).where(_CAN_FIRE, Task.id.in_(ids)).with_for_update()
+    rows: dict[UUID, Row[Any]] = {row.id: row for row in await session.execute(query)}
+    return [plan for plan in plans if plan.task.id in rows and plan.fits(rows[plan.task.id])]
+
+
+async def _existing(session: AsyncSession, plans: Sequence[Owed]) -> set[tuple[UUID, datetime]]:
+    """The times that have their run already."""
+    wanted = [(plan.task.id, plan.scheduled_for) for plan in plans]
+    query = select(TaskRun.task_id, TaskRun.scheduled_for).where(
+        tuple_(TaskRun.task_id, TaskRun.scheduled_for).in_(wanted)
+    )
+    return {(task_id, at) for task_id, at in await session.execute(query) if at is not None}
+
+
+async def _going(session: AsyncSession, plans: Sequence[Owed]) -> dict[UUID, list[Any]]:
+    """The runs of these tasks that have not ended, by task, oldest first."""
+    columns = (TaskRun.id, TaskRun.task_id, TaskRun.status, TaskRun.trigger)
+    ids = [plan.task.id for plan in plans]
+    query = select(*columns).where(TaskRun.completed_at.is_(None), TaskRun.task_id.in_(ids))
+    found: dict[UUID, list[Any]] = {}
+    for row in await session.execute(query.order_by(TaskRun.queued_at)):
+        found.setdefault(row.task_id, []).append(row)
+    return found
