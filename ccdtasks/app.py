@@ -26,6 +26,7 @@ from ccdtasks.db import Database
 from ccdtasks.db.lock import instance_lock
 from ccdtasks.db.migrate import bring_up_to_date
 from ccdtasks.engine.assembly import open_parts
+from ccdtasks.engine.clockwork import Clockwork, watch_schedules
 from ccdtasks.engine.delivery import DeliveryLoop
 from ccdtasks.engine.dispatcher import Dispatcher
 from ccdtasks.engine.parts import Parts, Patience
@@ -107,6 +108,8 @@ async def _run_loops(core: Core, parts: Parts, stop: asyncio.Event, on_ready: Ca
         "dispatcher": dispatcher.run(),
         "reaper": Reaper(parts, dispatcher.holds).run(),
         "keeper": parts.keeper.run(),
+        "clockwork": Clockwork(core).run(),
+        "schedule-watch": watch_schedules(core),
         "service-manager": manager.run(),
         **_discord_loops(core, parts, stop),
     }

@@ -10,12 +10,16 @@ from ccdtasks.core.artifacts import Artifacts
 from ccdtasks.core.audit import Audit
 from ccdtasks.core.chains import Chains
 from ccdtasks.core.claims import Claims
+from ccdtasks.core.deadman import DeadMan
 from ccdtasks.core.dependencies import Dependencies
 from ccdtasks.core.endings import Endings
 from ccdtasks.core.facts import Facts
+from ccdtasks.core.firing import Firing
 from ccdtasks.core.interactions import Interactions
 from ccdtasks.core.outbox import Outbox
+from ccdtasks.core.profiles import Profiles
 from ccdtasks.core.runs import Runs
+from ccdtasks.core.schedules import Schedules
 from ccdtasks.core.tasks import Tasks
 from ccdtasks.db import Database
 from ccdtasks.events import Bus
@@ -39,8 +43,12 @@ class Core:
     audit: Audit
     facts: Facts
     interactions: Interactions
+    schedules: Schedules
+    firing: Firing
+    deadman: DeadMan
     dependencies: Dependencies
     chains: Chains
+    profiles: Profiles
 
 
 def build_core(db: Database, bus: Bus, clock: Clock, config: Config) -> Core:
@@ -76,8 +84,12 @@ def build_core(db: Database, bus: Bus, clock: Clock, config: Config) -> Core:
         audit=audit,
         facts=facts,
         interactions=Interactions(db, clock),
+        schedules=Schedules(db=db, bus=bus, clock=clock, config=config, access=access, audit=audit, tasks=tasks),
+        firing=Firing(db=db, bus=bus, clock=clock, config=config, outbox=outbox),
+        deadman=DeadMan(db=db, bus=bus, clock=clock, config=config, outbox=outbox),
         dependencies=Dependencies(
             db=db, bus=bus, clock=clock, access=access, audit=audit, tasks=tasks, endings=endings
         ),
         chains=chains,
+        profiles=Profiles(db),
     )

@@ -24,6 +24,7 @@ from ccdtasks.core.outbox import Outbox
 from ccdtasks.core.reasons import HINTS, RETRIED, WORDS, backoff
 from ccdtasks.core.results import stored_result
 from ccdtasks.core.states import FINAL
+from ccdtasks.core.streaks import count_failure
 from ccdtasks.core.taskconfig import read_config
 from ccdtasks.core.text import clean_line, clean_text, clean_url
 from ccdtasks.db.enums import ArtifactKind, ArtifactState, Effect, MessageType, Reason, RunStatus, Trigger
@@ -132,6 +133,8 @@ class Endings:
         if outcome.reason is Reason.MODEL_AUTH:
             await self._hold(session)
         await self._tell(session, task, run, retry)
+        if retry is None:
+            await count_failure(session, self._outbox, task, run, now)
         return Ended(run.id, run.status, run.reason, retry.id if retry else None, retry.not_before if retry else None)
 
     async def _keep_files(self, session: AsyncSession, run: TaskRun, outcome: Outcome, attempt: Session | None) -> None:
