@@ -109,6 +109,11 @@ def test_every_failure_has_words_and_a_way_back(reason: Reason) -> None:
     assert drawing.ping == "123456789012345678"
 
 
+def test_all_of_an_embed_together_fits() -> None:
+    embed = judged(card.Card(title="t" * 300, body="b" * 5000, footer="f" * 3000))
+    assert sum(len(part) for part in (embed["title"], embed["description"], embed["footer"]["text"])) == 6000
+
+
 def test_a_thread_is_named_in_the_timezone_of_its_task() -> None:
     assert run.thread_name(view(), None) == "Run 2026-01-17 07:29 - Running"
     assert run.thread_name(view(), "failed") == "Run 2026-01-17 07:29 - Failed"
