@@ -109,16 +109,19 @@ class LocalStore:
             target = self._path(key)
             target.parent.mkdir(parents=True, exist_ok=True)
             hashing = HashingReader(source, max_bytes)
-            with NamedTemporaryFile(dir=target.parent, prefix=".part-", delete=False) as copy:
-                try:
+            # A name that is the same each time: what a crash leaves is written over when the file is kept again.
+            part = target.with_name(f".part-{hashlib.sha256(target.name.encode()).hexdigest()[:16]}")
+            try:
+                with part.open("wb") as copy:
+                    os.fchmod(copy.fileno(), 0o600)
                     while data := hashing.read(CHUNK_BYTES):
                         copy.write(data)
                     copy.flush()
                     os.fsync(copy.fileno())
-                    os.replace(copy.name, target)
-                except BaseException:
-                    os.unlink(copy.name)
-                    raise
+                os.replace(part, target)
+            except BaseException:
+                part.unlink(missing_ok=True)
+                raise
             return hashing.stored(key)
 
     def _read(self, location: str, max_bytes: int) -> bytes:

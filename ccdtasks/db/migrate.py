@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import datetime
@@ -38,6 +39,7 @@ OURS = Chain(("0001",), "ccdtasks:db/migrations")
 """Listed here too, so that a start with an up-to-date database loads no Alembic (33 MB, 0.5 s)."""
 
 _KEPT = 5
+_SNAPSHOT = re.compile(r"ccdtasks-[0-9a-z]+-\d{8}-\d{6}\.db(\.part(-journal)?)?")
 _COUNTED = {
     "tasks": "tasks",
     "schedules": "tasks WHERE schedule_cron IS NOT NULL",
@@ -155,21 +157,31 @@ async def _snapshot(engine: AsyncEngine, backups: Path, label: str) -> Path | No
     target = backups / f"ccdtasks-{label}.db"
     async with engine.connect() as connection:
         await connection.run_sync(lambda sync: _vacuum_into(sync, target))
-    _tidy(backups)
+    tidy_snapshots(backups)
     return target
 
 
-def _tidy(backups: Path) -> None:
-    for old in sorted(backups.glob("ccdtasks-*.db"), key=lambda path: path.stat().st_mtime)[:-_KEPT]:
-        old.unlink(missing_ok=True)
+def tidy_snapshots(backups: Path) -> list[Path]:
+    """Removes snapshots of ours beyond the newest five, and halves of one that a crash left; returns those removed.
+
+    Only for whoever holds the instance's lock: somebody else may be making one.
+    """
+    found = [path for path in backups.glob("*") if _SNAPSHOT.fullmatch(path.name)]
+    whole = sorted((path for path in found if path.suffix == ".db"), key=lambda path: path.stat().st_mtime)
+    gone = [*whole[:-_KEPT], *(path for path in found if path.suffix != ".db")]
+    for path in gone:
+        path.unlink(missing_ok=True)
+    return gone
 
 
 def _vacuum_into(connection: Connection, target: Path) -> None:
     target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    target.unlink(missing_ok=True)
+    half = target.with_name(f"{target.name}.part")
+    half.unlink(missing_ok=True)
     connection.connection.dbapi_connection.isolation_level = None  # type: ignore[union-attr]
-    connection.exec_driver_sql("VACUUM INTO ?", (str(target),))
-    target.chmod(0o600)
+    connection.exec_driver_sql("VACUUM INTO ?", (str(half),))
+    half.chmod(0o600)
+    half.rename(target)
 
 
 def _require_folder(url: str) -> None:

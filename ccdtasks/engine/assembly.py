@@ -38,7 +38,8 @@ async def open_parts(
     async with AsyncExitStack() as stack:
         threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="folders")
         stack.callback(threads.shutdown, wait=False, cancel_futures=True)
-        folders = RunFolders(config.paths.data_dir / "runs", config.limits.run_folder_mib)
+        instance_id = await core.facts.instance_id()
+        folders = RunFolders(config.paths.data_dir / "runs", config.limits.run_folder_mib, instance_id)
         folders.prepare()
         seccomp_profile = config.paths.data_dir / "seccomp.json"
         write_session_profile(seccomp_profile)
@@ -51,7 +52,6 @@ async def open_parts(
             stack.push_async_callback(spool.close)
         model = ModelGateway(credential(config.claude), config.claude.base_url, PriceTable())
         stack.push_async_callback(model.close)
-        instance_id = await core.facts.instance_id()
         cleaner = Cleaner(
             podman,
             folders,

@@ -5,8 +5,11 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import shutil
+import stat
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +20,7 @@ from ccdtasks.times import size_text
 
 _SOCKET_PATH_MAX = 107  # bytes in Linux' sun_path, less its final zero
 _LONGEST = "/0123456789ab/guest/control.sock"
+_NAME = re.compile("[0-9a-f]{12}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +40,11 @@ class RunFolder:
         return GuestFolder(self.path / "guest")
 
     @property
+    def mark(self) -> Path:
+        """Names the instance that the folder belongs to; made before and removed after anything else in it."""
+        return self.path / "instance"
+
+    @property
     def model_socket(self) -> Path:
         """Where the model gateway of this session listens."""
         return self.host / "model.sock"
@@ -47,11 +56,15 @@ class RunFolder:
 
 
 class RunFolders:
-    """All run folders, below `<data_dir>/runs`. `reserve_mib`: what must be free on the disk before another is made."""
+    """All run folders of an instance, below `<data_dir>/runs`.
 
-    def __init__(self, root: Path, reserve_mib: int) -> None:
+    `reserve_mib`: what must be free on the disk before another is made.
+    """
+
+    def __init__(self, root: Path, reserve_mib: int, instance_id: str) -> None:
         self.root = root
         self._reserve_bytes = reserve_mib << 20
+        self._instance_id = instance_id
 
     def prepare(self) -> None:
         """Makes the root, which only we may enter. Raises `Invalid` when its path is too long for sockets below it."""
@@ -77,6 +90,7 @@ class RunFolders:
             if free_bytes < self._reserve_bytes:
                 raise _disk_full(self.root, f"only {size_text(free_bytes)} are free")
             folder.path.mkdir(mode=0o700, exist_ok=True)
+            folder.mark.write_text(self._instance_id)
             for part, mode in ((folder.host, 0o755), (folder.host / "inputs", 0o755), (folder.guest.path, 0o777)):
                 part.mkdir(exist_ok=True)
                 part.chmod(mode)  # whatever the umask is
@@ -84,14 +98,39 @@ class RunFolders:
         return folder
 
     def names(self) -> list[str]:
-        """The names of all folders that exist."""
-        return sorted(entry.name for entry in os.scandir(self.root))
+        """The names of all folders of this instance that exist; whatever else lies there is none of ours."""
+        return sorted(name for name in os.listdir(self.root) if self._is_ours(name))
 
     def remove(self, name: str) -> bool:
         """Removes a folder; False when some of what the guest left resists, because another user owns it (rootless)."""
-        path = self.root / name
-        shutil.rmtree(path, ignore_errors=True)  # by descriptors: follows no link
-        return not path.exists()
+        folder = self.folder(name)
+        for part in (folder.guest.path, folder.host):
+            shutil.rmtree(part, ignore_errors=True)  # by descriptors: follows no link
+            if os.path.lexists(part):
+                return False
+        shutil.rmtree(folder.path, ignore_errors=True)
+        return not os.path.lexists(folder.path)
+
+    def close_sockets(self, name: str) -> bool:
+        """Removes the sockets that an earlier life left in the folder of a session that is over; False without any."""
+        folder, found = self.folder(name), False
+        for path in (folder.model_socket, folder.egress_socket):
+            with suppress(FileNotFoundError):
+                if stat.S_ISSOCK(path.lstat().st_mode):
+                    path.unlink()
+                    found = True
+        return found
+
+    def _is_ours(self, name: str) -> bool:
+        folder = self.folder(name)
+        if not _NAME.fullmatch(name) or folder.path.is_symlink() or not folder.path.is_dir():
+            return False
+        try:
+            return folder.mark.read_text() == self._instance_id
+        except FileNotFoundError:
+            return not os.listdir(folder.path)  # a crash came between the folder and its mark
+        except (OSError, ValueError):
+            return False
 
 
 class _disk_errors:  # noqa: N801  reads as what it is: `with _disk_errors(path)`

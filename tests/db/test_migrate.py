@@ -208,14 +208,18 @@ async def test_only_the_newest_snapshots_stay(database_url: str, tmp_path: Path)
     for number in range(8):
         (backups / f"ccdtasks-0000-2025010{number}-000000.db").touch()
         os.utime(backups / f"ccdtasks-0000-2025010{number}-000000.db", (number, number))
-    (backups / "mine.txt").touch()
+    others = ["ccdtasks-before-the-holidays.db", "ccdtasks-0001-20240101-000000.db.bak", "mine.txt"]
+    for name in (*others, "ccdtasks-0001-20240101-000000.db.part"):  # the last: what a crash left half made
+        (backups / name).touch()
     await bring_up_to_date(database_url, backups, NOW, chain=_next_chain(tmp_path / "scripts", "pass"))
     assert sorted(path.name for path in backups.iterdir()) == [
         "ccdtasks-0000-20250104-000000.db",
         "ccdtasks-0000-20250105-000000.db",
         "ccdtasks-0000-20250106-000000.db",
         "ccdtasks-0000-20250107-000000.db",
+        "ccdtasks-0001-20240101-000000.db.bak",
         "ccdtasks-0001-20260117-153000.db",
+        "ccdtasks-before-the-holidays.db",
         "mine.txt",
     ]
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 
-from ccdtasks.adapters.containers import ContainerSpec
 from ccdtasks.app import open_core
 from ccdtasks.config import Config
 from ccdtasks.core.access import SHELL
@@ -143,40 +141,6 @@ async def test_a_claim_of_which_nothing_was_made_is_put_back(settings: Config) -
         end = await engine.end(run.id)
         assert (end.run.status, end.run.attempt) == (RunStatus.COMPLETED, 1)
         await engine.is_clean()
-
-
-async def test_what_belongs_to_no_row_is_removed(engine: Engine, short_dir: Path) -> None:
-    stray = ContainerSpec(
-        name=f"ccdtest-stray-{engine.parts.instance_id[:8]}",
-        image=engine.core.config.podman.image,
-        labels={"ccdtasks.instance": engine.parts.instance_id},
-        memory_mib=64,
-        cpus=1,
-        pids=16,
-        seccomp_profile=engine.parts.seccomp_profile,
-        entrypoint=("/bin/sleep",),
-        command=("600",),
-    )
-    foreign = ContainerSpec(**{**_fields(stray), "name": f"{stray.name}-x", "labels": {"ccdtasks.instance": "other"}})
-    for spec in (stray, foreign):
-        await engine.parts.podman.create(spec)
-        await engine.parts.podman.start(spec.name)
-    (short_dir / "runs/0123456789ab/guest").mkdir(parents=True)
-    run_id = await engine.start("works-on")
-    view = await engine.when(run_id, _has_events)
-    await engine.reaper.sweep(is_first=True)
-    assert view.session is not None
-    [mine] = await engine.parts.podman.list(engine.parts.instance_id)
-    assert mine.name == view.session.container_name
-    assert engine.parts.folders.names() == [view.session.folder]
-    assert await engine.parts.podman.inspect(foreign.name) is not None
-    await engine.parts.podman.remove(foreign.name)
-    _go(engine, view)
-    await engine.end(run_id)
-
-
-def _fields(spec: ContainerSpec) -> dict[str, object]:
-    return {name: getattr(spec, name) for name in ContainerSpec.__slots__}
 
 
 async def test_stopping_while_nobody_was_there_is_obeyed_afterwards(settings: Config) -> None:

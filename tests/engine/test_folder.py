@@ -11,11 +11,14 @@ import pytest
 
 from ccdtasks.engine.folder import RunFolders
 from ccdtasks.errors import Invalid, Unavailable
+from ccdtasks.gateways.sockets import bind_socket
+
+OURS, THEIRS = "1" * 32, "2" * 32
 
 
 @pytest.fixture
 def folders(short_dir: Path) -> RunFolders:
-    folders = RunFolders(short_dir / "runs", 1)
+    folders = RunFolders(short_dir / "runs", 1, OURS)
     folders.prepare()
     return folders
 
@@ -47,11 +50,11 @@ def test_making_it_again_completes_it(folders: RunFolders) -> None:
 
 def test_a_path_too_long_for_sockets_is_refused(tmp_path: Path) -> None:
     with pytest.raises(Invalid, match="too long"):
-        RunFolders(tmp_path / ("x" * 90), 1).prepare()
+        RunFolders(tmp_path / ("x" * 90), 1, OURS).prepare()
 
 
 def test_a_full_disk_is_found_before_anything_is_made(short_dir: Path) -> None:
-    folders = RunFolders(short_dir / "runs", 1 << 40)
+    folders = RunFolders(short_dir / "runs", 1 << 40, OURS)
     folders.prepare()
     with pytest.raises(Unavailable, match="is full") as caught:
         folders.create("0123456789ab", {})
@@ -62,7 +65,7 @@ def test_a_full_disk_is_found_before_anything_is_made(short_dir: Path) -> None:
 def test_a_disk_that_refuses_is_named(short_dir: Path) -> None:
     (short_dir / "runs").touch()
     with pytest.raises(Unavailable) as caught:
-        RunFolders(short_dir / "runs", 1).prepare()
+        RunFolders(short_dir / "runs", 1, OURS).prepare()
     assert str(short_dir / "runs") in caught.value.message
 
 
@@ -75,3 +78,37 @@ def test_removing_follows_no_link(folders: RunFolders, short_dir: Path) -> None:
     assert folders.names() == []
     assert (short_dir / "precious/file").exists()
     assert folders.remove("absent")
+
+
+def test_whatever_else_lies_there_is_none_of_ours(folders: RunFolders, short_dir: Path) -> None:
+    """Notes of a person, another instance's run, a link that leads out; half a folder of ours is ours."""
+    ours = folders.create("0123456789ab", {})
+    RunFolders(folders.root, 1, THEIRS).create("ba9876543210", {})
+    (folders.root / "my notes").mkdir()
+    (folders.root / "abcdefabcdef").mkdir()
+    (folders.root / "abcdefabcdef/letter.txt").touch()
+    (folders.root / "0000000000ff").symlink_to(ours.path)
+    (folders.root / "00000000000f").touch()
+    (folders.root / "aaaaaaaaaaaa").mkdir()
+    assert folders.names() == ["0123456789ab", "aaaaaaaaaaaa"]
+
+
+def test_a_folder_that_resists_stays_ours(folders: RunFolders, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rootless, what the guest left may resist; the mark goes last, so that the next sweep still knows the folder."""
+    folder = folders.create("0123456789ab", {})
+    monkeypatch.setattr("shutil.rmtree", lambda path, **more: None)
+    assert not folders.remove(folder.path.name)
+    monkeypatch.undo()
+    assert folders.names() == [folder.path.name]
+    assert folders.remove(folder.path.name)
+
+
+def test_sockets_of_an_earlier_life_are_closed(folders: RunFolders) -> None:
+    folder = folders.create("0123456789ab", {})
+    assert not folders.close_sockets("0123456789ab")
+    bind_socket(folder.model_socket).close()
+    folder.egress_socket.touch()
+    assert folders.close_sockets("0123456789ab")
+    assert not folder.model_socket.exists()
+    assert folder.egress_socket.exists()  # no socket, so none of ours
+    assert not folders.close_sockets("absent")
