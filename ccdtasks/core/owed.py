@@ -105,13 +105,6 @@ class Owed:
     def news(self, kind: str, **more: Any) -> dict[str, Any]:
         """The payload of a message about this time; `text` for places that show no more than that."""
         first, at = self.first_missed or self.scheduled_for, self.scheduled_for
-        zone = self.task.schedule_timezone
-        sentences = {
-            "caught_up": f"The box was off at {local_text(first, zone)}. Ran once now.",
-            "missed": f"The box was off at {local_text(at, zone)}. That run is not made up for.",
-            "skipped": f"The run of {local_text(at, zone)} was skipped, since this one still goes on.",
-            "paused": f"{self.task.task_name} is paused. {self.paused_because}",
-        }
         return {
             "about": "schedule",
             "kind": kind,
@@ -121,9 +114,20 @@ class Owed:
             "first_missed": first.isoformat(),
             "missed": self.missed,
             "next_at": self.next_at.isoformat() if self.next_at else None,
-            "text": sentences[kind],
+            "text": self._sentence(kind),
             **more,
         }
+
+    def _sentence(self, kind: str) -> str:
+        if kind == "paused":  # perhaps because its timezone is not known any more
+            return f"{self.task.task_name} is paused. {self.paused_because}"
+        zone = self.task.schedule_timezone
+        at = local_text(self.scheduled_for, zone)
+        if kind == "skipped":
+            return f"The run of {at} was skipped, since this one still goes on."
+        if kind == "missed":
+            return f"The box was off at {at}. That run is not made up for."
+        return f"The box was off at {local_text(self.first_missed or self.scheduled_for, zone)}. Ran once now."
 
 
 def owed(task: SeenTask, now: datetime, config: ScheduleConfig) -> Owed:

@@ -1,4 +1,4 @@
-"""crontab(5) by brute force: every minute of real time, and every minute of the wall clock. Slow, and hard to get wrong."""
+"""crontab(5) by brute force: every minute of real time, and every minute of the wall clock. Slow, hard to get wrong."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def _real(fields: list[str], zone: ZoneInfo, start: datetime, end: datetime) -> 
 
 
 def _fixed(fields: list[str], zone: ZoneInfo, start: datetime, end: datetime) -> Iterator[datetime]:
-    """Each time that the calendar has, once: the first time it is shown, or as soon as the clock shows anything again."""
+    """Each time that the calendar has, once: when it is first shown, or as soon as the clock is past its gap."""
     wall = (start - timedelta(days=2)).replace(tzinfo=None, second=0, microsecond=0)
     while wall <= (end + timedelta(days=2)).replace(tzinfo=None):
         if _matches(fields, wall):

@@ -168,7 +168,7 @@ def terms(low: int, high: int, top: int) -> st.SearchStrategy[str]:
     weekday=st.sampled_from(["*", "*", "0", "7", "1-5", "5-7", "*/3"]),
     seconds=st.integers(0, 36 * 3600),
 )
-def test_times_equal_crontab_by_brute_force(
+def test_times_equal_crontab_by_brute_force(  # noqa: PLR0917
     place: tuple[str, str], minute: str, hour: str, near: str, month: str, weekday: str, seconds: int
 ) -> None:
     zone, day = ZoneInfo(place[0]), datetime.fromisoformat(place[1])
