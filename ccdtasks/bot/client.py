@@ -8,6 +8,7 @@ from typing import Any
 
 import discord
 
+from ccdtasks.adapters.painter import Painter
 from ccdtasks.bot import permissions
 from ccdtasks.bot.places import Places, absent
 from ccdtasks.bot.projection import Projection
@@ -46,6 +47,7 @@ class Bot(discord.Client):
         self.trouble: str | None = "not connected yet"
         self.places = Places(self)
         self.projection = Projection(self, store)
+        self.painter = Painter(config.paths.data_dir / "cache" / "pictures")
         self.tree = Tree(self, self.guild_id)
         self._register_again_s = register_again_s
         self._registering: asyncio.Task[None] | None = None

@@ -16,15 +16,17 @@ from uuid import UUID
 import discord
 
 from ccdtasks.bot import uploads
+from ccdtasks.bot.cards import dependencies, schedule
 from ccdtasks.bot.cards.card import Card
 from ccdtasks.bot.cards.run import goes_on_here, notice, render, thread_name
 from ccdtasks.bot.faults import ARCHIVED, THREAD_EXISTS, TOO_LARGE, UNKNOWN_CHANNEL, discord_errors
 from ccdtasks.bot.messages import editing, made, sending
 from ccdtasks.bot.places import absent
+from ccdtasks.core.chains import KEY
 from ccdtasks.core.outbox import Delivered
 from ccdtasks.core.runs import RunView
 from ccdtasks.db.enums import MessageType
-from ccdtasks.db.models import DiscordMessage
+from ccdtasks.db.models import DiscordMessage, Task
 from ccdtasks.errors import Invalid, Unavailable
 
 if TYPE_CHECKING:
@@ -52,8 +54,7 @@ class Projection:
         """Shows a row in Discord as it is now. Raises Unavailable, LimitReached (later) or Invalid (never)."""
         if not self._bot.is_online:
             raise absent()
-        now = self._bot.core.clock.now()
-        card = render(message, view, now) if view else notice(message)
+        card = await self._card(message, view)
         ttl_s = self._bot.config.storage.link_ttl_s
         card = await uploads.load(card, self._store, ttl_s)
         try:
@@ -64,12 +65,29 @@ class Projection:
                 "discord", "The place of this message is gone in Discord.", "it is tried again"
             ) from error
 
+    async def _card(self, message: DiscordMessage, view: RunView | None) -> Card:
+        """What the row looks like now: news of a schedule, a message of a run, or what concerns no single run."""
+        if message.payload.get("about") == schedule.ABOUT:
+            return schedule.news(message.payload)
+        if view is not None:
+            return render(message, view, self._bot.core.clock.now())
+        if message.key.startswith(KEY):
+            return dependencies.summary(await self._bot.core.chains.load(UUID(message.key.removeprefix(KEY))))
+        return notice(message)
+
     async def _route(self, message: DiscordMessage, view: RunView | None, card: Card) -> Delivered:
         if view is None:
-            return await self._show(message, card, self._notification_channel())
+            return await self._announce(message, card)
         if message.message_type is MessageType.RUN_OPENING:
             return await self._open(message, view, card)
         return await self._tell(message, view, card)
+
+    async def _announce(self, message: DiscordMessage, card: Card) -> Delivered:
+        """In the channel of the task that the row names, else in the notification channel."""
+        task = await self._bot.core.tasks.load(message.task_id) if message.task_id else None
+        if task is None or task.deleted_at is not None:
+            return await self._show(message, card, self._notification_channel())
+        return await self._in_channel(task, lambda channel_id: self._show(message, card, channel_id))
 
     async def when_thread(self, run_id: UUID, show: Callable[[str], Awaitable[None]]) -> None:
         """Calls `show` with the id of a run's thread: now if there is one, else when it is made within 14 minutes."""
@@ -91,7 +109,7 @@ class Projection:
 
     async def _open(self, message: DiscordMessage, view: RunView, card: Card) -> Delivered:
         """The message in the task's channel, and the thread that starts from it, named once more at the end."""
-        done = await self._in_channel(view, lambda channel_id: self._show(message, card, channel_id))
+        done = await self._in_channel(view.task, lambda channel_id: self._show(message, card, channel_id))
         ended = message.payload.get("ended")
         thread_id, name = view.run.discord_thread_id, thread_name(view, ended)
         channel_id = view.run.discord_channel_id or done.channel_id
@@ -156,15 +174,15 @@ class Projection:
         else:
             await message.edit(**editing(card))
 
-    async def _in_channel(self, view: RunView, act: Callable[[int], Awaitable[T]]) -> T:
+    async def _in_channel(self, task: Task, act: Callable[[int], Awaitable[T]]) -> T:
         """Acts in the task's channel; one that somebody deleted is made anew, once."""
-        channel_id = await self._bot.places.channel_of(view.task)
+        channel_id = await self._bot.places.channel_of(task)
         try:
             return await act(channel_id)
         except discord.NotFound as error:
             if error.code != UNKNOWN_CHANNEL:
                 raise
-        return await act(await self._bot.places.remake(view.task))
+        return await act(await self._bot.places.remake(task))
 
     async def _start_thread(self, channel_id: int, message_id: int, name: str) -> str:
         """A thread has the id of the message it starts from, so one that exists already is known."""
@@ -186,7 +204,7 @@ class Projection:
             anchor = await self._send(place, goes_on_here(view), nonce)
             return str(channel_id), await self._start_thread(channel_id, int(anchor.message_id), name)
 
-        channel_id, thread_id = await self._in_channel(view, begin)
+        channel_id, thread_id = await self._in_channel(view.task, begin)
         await self._keep(message.lane, thread_id, name, channel_id, None)
         return channel_id, thread_id
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Self, cast
 from uuid import UUID
 
@@ -86,7 +87,39 @@ class ListPage(_Button, template=rf"list:(?P<filter>[a-z]+):(?P<after>start|{UUI
         await turn(interaction, cards.task.page(wanted, found, is_first=is_first))
 
 
-BUTTONS: tuple[type[_Button], ...] = (RunAgain, StopRun, RunLog, ListPage)
+class Sure(_Button, template=rf"sure:(?P<act>[a-z]+):(?P<id>{UUID_PATTERN})"):
+    """Does what was asked for, now that somebody is sure; the question gives way to the answer."""
+
+    async def press(self, interaction: discord.Interaction[Bot]) -> None:
+        await turn(interaction, await ACTS[self.match["act"]](interaction, UUID(self.match["id"])))
+
+
+class Unsure(_Button, template=r"sure:no"):
+    """Leaves everything as it is."""
+
+    async def press(self, interaction: discord.Interaction[Bot]) -> None:
+        await turn(interaction, cards.task.kept())
+
+
+async def _delete(interaction: discord.Interaction[Bot], task_id: UUID) -> cards.card.Card:
+    tasks = interaction.client.core.tasks
+    name = (await tasks.load(task_id)).task_name
+    return cards.task.deleted(await tasks.delete(actor_of(interaction), name, confirm=True))
+
+
+async def _pause(interaction: discord.Interaction[Bot], task_id: UUID) -> cards.card.Card:
+    core = interaction.client.core
+    name = (await core.tasks.load(task_id)).task_name
+    return cards.schedule.paused(await core.schedules.pause(actor_of(interaction), name, confirm=True))
+
+
+ACTS: dict[str, Callable[[discord.Interaction[Any], UUID], Awaitable[cards.card.Card]]] = {
+    "delete": _delete,
+    "pause": _pause,
+}
+"""What needs a second press (`cards.task.ask`) -> what it does with the thing of that id, and the card afterwards."""
+
+BUTTONS: tuple[type[_Button], ...] = (RunAgain, StopRun, RunLog, ListPage, Sure, Unsure)
 
 
 async def log_of(interaction: discord.Interaction[Bot], run: str) -> cards.card.Card:

@@ -39,6 +39,11 @@ def status_text(status: RunStatus, reason: Reason | None = None) -> Text:
     return Text(f"{sign} {words}", style=colour)
 
 
+def sign_of(status: RunStatus | None) -> str:
+    """The sign of a state alone; that of waiting for what never ran."""
+    return _LOOKS[status or RunStatus.QUEUED][0]
+
+
 def plain_table(*columns: str) -> Table:
     """A table without boxes, as wide as it needs."""
     table = Table(*columns, box=None, pad_edge=False, header_style="bold", title_justify="left", title_style="")

@@ -12,7 +12,7 @@ from ccdtasks.cli.shell import config_option
 VERBS = {
     "serve": ("serve", "Run the service: the bot, the queue and the sessions."),
     "run": ("run", "Start a task, and follow it with --wait."),
-    "task": ("task", "Make, list and show tasks."),
+    "task": ("task", "Make, list, show, link and delete tasks."),
     "runs": ("runs", "List runs, the newest first."),
     "logs": ("runs", "Show what a run did, and follow it with --follow."),
     "stop": ("runs", "Stop a run."),

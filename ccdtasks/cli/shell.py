@@ -67,6 +67,14 @@ def verb(function: Function) -> Function:
     return function
 
 
+def pairs(words: tuple[str, ...]) -> list[tuple[str, str]]:
+    """`name=value` words, split. Anything else is a mistake in the command line."""
+    for word in words:
+        if "=" not in word or word.startswith("="):
+            raise click.UsageError(f"“{word}” is not of the form name=value.")
+    return [(name.strip(), value) for name, _, value in (word.partition("=") for word in words)]
+
+
 def _set_json(ctx: click.Context, _parameter: click.Parameter, value: bool) -> None:
     ctx.ensure_object(Shell).as_json |= value
 

@@ -1,4 +1,4 @@
-"""`ccdtasks task create|list|show`"""
+"""`ccdtasks task create|list|show`, and the verbs of other modules about tasks."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ import click
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from ccdtasks.cli import dependencies
 from ccdtasks.cli.look import plain_table, status_text, when
 from ccdtasks.cli.service import opened
 from ccdtasks.cli.shapes import task_row_shape, task_shape
-from ccdtasks.cli.shell import Shell, verb
+from ccdtasks.cli.shell import Shell, pairs, verb
 from ccdtasks.core.access import SHELL
 from ccdtasks.core.tasks import TaskDraft, TaskFilter, TaskRow
 from ccdtasks.db.models import Task
@@ -22,7 +23,11 @@ from ccdtasks.db.models import Task
 
 @click.group()
 def task() -> None:
-    """Make, list and show tasks."""
+    """Make, list, show, link and delete tasks."""
+
+
+for _command in dependencies.COMMANDS:
+    task.add_command(_command)
 
 
 @task.command()
@@ -87,14 +92,6 @@ async def _list(shell: Shell, which: TaskFilter) -> list[TaskRow]:
 async def _find(shell: Shell, name: str) -> Task:
     async with opened(shell) as core:
         return await core.tasks.find(SHELL, name)
-
-
-def pairs(words: tuple[str, ...]) -> list[tuple[str, str]]:
-    """`name=value` words, split. Anything else is a mistake in the command line."""
-    for word in words:
-        if "=" not in word or word.startswith("="):
-            raise click.UsageError(f"“{word}” is not of the form name=value.")
-    return [(name.strip(), value) for name, _, value in (word.partition("=") for word in words)]
 
 
 def _value(text: str) -> Any:

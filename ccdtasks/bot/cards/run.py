@@ -10,11 +10,11 @@ from zoneinfo import ZoneInfo
 
 from ccdtasks.bot import text
 from ccdtasks.bot.cards import figures
-from ccdtasks.bot.cards.card import Button, Card, join, ordinal
+from ccdtasks.bot.cards.card import Button, Card, join, listed, ordinal
 from ccdtasks.bot.cards.status import ADVICE, LOOKS, look_of
 from ccdtasks.core.runs import RunView
 from ccdtasks.core.states import ACTIVE, FINAL
-from ccdtasks.db.enums import ArtifactKind, MessageType, RunStatus
+from ccdtasks.db.enums import ArtifactKind, MessageType, RunStatus, Trigger
 from ccdtasks.db.models import Artifact, DiscordMessage, TaskRun
 from ccdtasks.times import duration_text
 
@@ -76,13 +76,21 @@ def _opening(view: RunView, payload: Mapping[str, Any], _now: datetime) -> Card:
     """Stands in the channel; at the end it says what came of the last attempt: the channel reads as a history."""
     run, ended = view.run, payload.get("ended")
     look = LOOKS[RunStatus(ended)] if ended else LOOKS[RunStatus.RUNNING]
-    who = person(run.started_by or "")
-    said = f"Started by {who}, {stamp(run.created_at, 'f')}." if who else f"Started {stamp(run.created_at, 'f')}."
+    who = _cause(run)
+    said = f"Started {who}, {stamp(run.created_at, 'f')}." if who else f"Started {stamp(run.created_at, 'f')}."
     return Card(
         title=_title(view, look.sign, look.word if ended else "new run"),
         body=join(text.plain(payload.get("answer", ""), 300), said, figures.parameters_text(run.parameters)),
         colour=look.colour,
     )
+
+
+def _cause(run: TaskRun) -> str:
+    """`by` somebody, or `after` the tasks whose end started it."""
+    if run.trigger is Trigger.DEPENDENCY:
+        return f"after {listed([text.plain(name, 80) for name in run.upstream_runs])}" if run.upstream_runs else ""
+    who = person(run.started_by or "")
+    return f"by {who}" if who else ""
 
 
 def _live(view: RunView, _payload: Mapping[str, Any], now: datetime) -> Card:
@@ -110,7 +118,8 @@ def _live_line(view: RunView, now: datetime) -> str:
 
 def _queue_line(view: RunView, now: datetime) -> str:
     if view.run.not_before and view.run.not_before > now:
-        return f"Next try {stamp(view.run.not_before, 'R')}."
+        is_staggered = view.run.trigger is Trigger.SCHEDULED and "put_off" not in (view.run.live or {})
+        return f"{'Starts' if is_staggered else 'Next try'} {stamp(view.run.not_before, 'R')}."
     place = f", {ordinal(view.position)} in line" if view.position else ""
     return f"Waiting for a free session{place}."
 
@@ -181,9 +190,10 @@ def _advice(run: TaskRun, payload: Mapping[str, Any]) -> str:
 def _stopped(view: RunView, payload: Mapping[str, Any], _now: datetime) -> Card:
     run, look = view.run, look_of(view.run)
     who = person(payload.get("by") or run.stop_requested_by or "")
+    said = f"Stopped by {who}." if who else text.plain(run.error_message or "Stopped.", 600)
     return Card(
         title=_title(view, look.sign, look.word),
-        body=join(f"Stopped by {who}." if who else "Stopped.", text.markdown(run.result_summary or "", 1000)),
+        body=join(said, text.markdown(run.result_summary or "", 1000)),
         colour=look.colour,
         footer=figures.small_print(run),
         buttons=(again(run), log(run)),

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ccdtasks.bot import text
-from ccdtasks.bot.cards import figures
+from ccdtasks.bot.cards import figures, schedule
 from ccdtasks.bot.cards.card import Button, Card, join, listed, ordinal
 from ccdtasks.bot.cards.run import stamp
-from ccdtasks.bot.cards.status import BLUE, GREEN, GREY, LOOKS, look_of
+from ccdtasks.bot.cards.status import AMBER, BLUE, GREEN, GREY, LOOKS, look_of
 from ccdtasks.core.pages import Page
 from ccdtasks.core.runs import Overview, RunRow, StartedRun
 from ccdtasks.core.states import FINAL
@@ -69,6 +69,52 @@ def stopping(run: TaskRun, name: str) -> Card:
     return Card(title=f"■ {text.plain(name, 100)}: {'stopped' if over else 'stopping'}", body=said, colour=GREY)
 
 
+def ask(act: str, task: Task, broken: Sequence[str], what: str) -> Card:
+    """Asks before something that cannot be taken back, or that others hang on: what it means, then the two buttons.
+
+    `act`: a key of `views.ACTS`. `broken`: tasks that would no longer be started.
+    """
+    name = text.plain(task.task_name, 100)
+    names = [f"**{text.plain(each, 60)}**" for each in broken[:10]]
+    names += [f"{len(broken) - 10} more"] if len(broken) > 10 else []
+    breaks = f"{listed(names)} {'runs' if len(broken) == 1 else 'run'} after it and would no longer be started."
+    return Card(
+        title=f"✋ {act.capitalize()} {name}?",
+        body=join(what, breaks if broken else ""),
+        colour=AMBER,
+        buttons=(Button("Keep it", "sure:no"), Button(act.capitalize(), f"sure:{act}:{task.id}", "danger")),
+    )
+
+
+def ask_delete(task: Task, broken: Sequence[str]) -> Card:
+    """What is lost with a task, and what stays."""
+    runs = figures.counted(task.run_count, "run") or "no run"
+    return ask("delete", task, broken, f"It has had {runs}. Their threads, results and files stay; its schedule goes.")
+
+
+def ask_pause(task: Task, broken: Sequence[str]) -> Card:
+    """What stands still with a task that others run after."""
+    return ask("pause", task, broken, "It would not start by itself until it is resumed.")
+
+
+def deleted(task: Task) -> Card:
+    """The task is gone; its place in Discord is left to people."""
+    where = f"<#{task.discord_channel_id}> stays with its history; delete it in Discord if you want."
+    return Card(
+        title=f"■ {text.plain(task.task_name, 100)}: deleted",
+        body=join(
+            f"Its {figures.counted(task.run_count, 'run') or 'history'} can still be seen.",
+            where if task.discord_channel_id else "",
+        ),
+        colour=GREY,
+    )
+
+
+def kept() -> Card:
+    """Somebody thought better of it."""
+    return Card(title="✓ Nothing was changed", colour=GREY)
+
+
 def page(filter: str, found: Page[TaskRow], *, is_first: bool) -> Card:
     """One page of the list; the buttons lead to the next one and back to the first."""
     if not found.rows:
@@ -95,7 +141,7 @@ def _line(row: TaskRow) -> str:
     parts = (
         f"{sign} **{text.plain(task.task_name, 100)}**",
         "running" if row.active else "paused" if task.paused else look.word if look else "never run",
-        text.code(task.schedule_cron, 60) if task.schedule_cron else None,
+        schedule.line(task) or None,
         f"last {stamp(task.last_run_at, 'R')}" if task.last_run_at else None,
         f"{rate:.0%} good of {task.run_count}" if rate is not None else None,
     )
@@ -121,7 +167,7 @@ def _one(task: Task, found: Overview) -> Card:
         body=join(
             text.plain(task.description or task.template_prompt, 400),
             _needs(task.required_parameters, task.optional_parameters),
-            f"Next run {stamp(task.next_run_at, 'R')}" if task.next_run_at and not task.paused else "",
+            schedule.block(task),
             "\n".join(run_line(row) for row in runs) or "It has never run.",
         ),
         colour=look_of(runs[0].run).colour if runs else GREY,

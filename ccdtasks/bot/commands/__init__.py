@@ -1,8 +1,8 @@
 """Every command: a module for each noun, listed here by name."""
 
-from ccdtasks.bot.commands import running, tasks
+from ccdtasks.bot.commands import dependencies, running, schedules, tasks
 
-COMMANDS = (*tasks.COMMANDS, *running.COMMANDS)
+COMMANDS = (*tasks.COMMANDS, *running.COMMANDS, *schedules.COMMANDS, *dependencies.COMMANDS)
 """The whole tree; a test walks it."""
 
 __all__ = ["COMMANDS"]

@@ -62,4 +62,15 @@ async def task_status(interaction: discord.Interaction[Bot], task: TaskName | No
     await reply(interaction, cards.task.status(found))
 
 
-COMMANDS: tuple[app_commands.Command[Any, ..., None], ...] = (task_create, task_list, task_status)
+@app_commands.command(name="task-delete", description="Delete a task; you are asked first")
+@app_commands.describe(task="Which task")
+@app_commands.autocomplete(task=complete_task)
+async def task_delete(interaction: discord.Interaction[Bot], task: TaskName) -> None:
+    """Says what goes, what stays and what hangs on it; a button does it."""
+    await interaction.response.defer(ephemeral=True, thinking=True)
+    core = interaction.client.core
+    found = await core.tasks.find(actor_of(interaction), task)
+    await reply(interaction, cards.task.ask_delete(found, await core.dependencies.broken_by(found.id)))
+
+
+COMMANDS: tuple[app_commands.Command[Any, ..., None], ...] = (task_create, task_list, task_status, task_delete)

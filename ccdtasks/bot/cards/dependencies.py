@@ -1,0 +1,125 @@
+"""What runs after what: the change just made, the tree, and the summary of a chain."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from ccdtasks.bot import text
+from ccdtasks.bot.cards.card import Button, Card, File, join, listed
+from ccdtasks.bot.cards.status import BLUE, GREEN, GREY, LOOKS, RED, look_of
+from ccdtasks.core.chains import ChainRow, ChainView
+from ccdtasks.core.dependencies import Added, Tree
+from ccdtasks.core.outline import outline
+from ccdtasks.db.enums import RunStatus
+from ccdtasks.times import duration_text
+
+PICTURE = "dependencies.png"
+_NEVER = "◌"
+
+
+def added(change: Added) -> Card:
+    """`analyze-news will run after scrape-news completes.`"""
+    task, upstream = _bold(change.task.task_name), _bold(change.upstream.task_name)
+    how = "completes" if change.required else "ends, even if it fails"
+    any_of = (
+        "It starts after the first of the tasks that it runs after." if change.task.dependency_mode == "any" else ""
+    )
+    return Card(
+        title=f"✓ {text.plain(change.task.task_name, 200)}: dependency added",
+        body=join(f"{task} will run each time that {upstream} {how}.", any_of),
+        colour=GREEN,
+    )
+
+
+def removed(change: Added) -> Card:
+    """The reply to a removal."""
+    task, upstream = _bold(change.task.task_name), _bold(change.upstream.task_name)
+    return Card(
+        title=f"■ {text.plain(change.task.task_name, 200)}: dependency removed",
+        body=f"{task} no longer runs after {upstream}.",
+        colour=GREY,
+    )
+
+
+def tree(found: Tree, picture: bytes | None) -> Card:
+    """The tree as text, and as a picture when there is one."""
+    name = text.plain(found.task.task_name, 200)
+    if not found.edges:
+        hint = text.code(f"/task-depends-on {found.task.task_name}", 200)
+        return Card(title=name, body=f"It runs after nothing, and nothing runs after it. {hint} changes that.")
+    lines = outline(found, lambda status: LOOKS[status].sign if status else _NEVER)
+    return Card(
+        title=f"{name}: what runs after what",
+        body=text.block("\n".join(lines), 3500),
+        colour=BLUE,
+        footer=_estimate(found),
+        files=(File(PICTURE, picture),) if picture else (),
+        image=PICTURE if picture else None,
+    )
+
+
+def drawn(found: Tree) -> dict[str, Any]:
+    """The tree as the drawing program takes it."""
+    nodes = []
+    for each in found.tasks:
+        look = LOOKS[each.last_status] if each.last_status else None
+        several = len(found.upstreams(each.task.task_name)) > 1
+        nodes.append(
+            {
+                "name": each.task.task_name,
+                "level": each.level,
+                "sign": look.sign if look else _NEVER,
+                "word": "paused" if each.task.paused else look.word if look else "never run",
+                "colour": f"#{look.colour if look else GREY:06X}",
+                "note": "after any" if several and each.task.dependency_mode == "any" else "",
+                "is_asked": each.level == 0 and each.task.id == found.task.id,
+            }
+        )
+    return {"nodes": nodes, "edges": [[edge.upstream, edge.task, edge.required] for edge in found.edges]}
+
+
+def summary(view: ChainView) -> Card:
+    """How a chain ended: each task with sign, status and duration; the last one's main file comes along."""
+    good = [row for row in view.rows if row.run.status is RunStatus.COMPLETED]
+    count, is_good = len(view.rows), len(good) == len(view.rows)
+    first, last = (text.plain(view.rows[place].task_name, 80) for place in (0, -1))
+    spent_s = sum(row.run.duration_seconds or 0 for row in view.rows)
+    overall = f"All {count} tasks are done" if is_good else f"{len(good)} of {count} tasks are done"
+    return Card(
+        title=f"{'✓' if is_good else '✕'} {first} → {last}: {'all done' if is_good else 'not all done'}",
+        body=join(
+            text.plain(_said(view.rows[-1]), 300) if is_good else "",
+            f"{overall}, {duration_text(spent_s)} of work.",
+            text.clamp("\n".join(_line(row) for row in view.rows), 3000),
+        ),
+        colour=GREEN if is_good else RED,
+        artifacts=(view.file,) if view.file else (),
+        buttons=(Button("Run Again", f"run:again:{view.chain_id}", "primary"),),
+    )
+
+
+def _line(row: ChainRow) -> str:
+    run, look = row.run, look_of(row.run)
+    worked = duration_text(run.duration_seconds) if run.duration_seconds is not None else None
+    why = text.plain(run.error_message, 150) if run.error_message and run.status is not RunStatus.COMPLETED else None
+    thread = f"<#{run.discord_thread_id}>" if run.discord_thread_id else None
+    parts = (f"{look.sign} {_bold(row.task_name)}", look.word, worked, why, thread)
+    return " · ".join(part for part in parts if part)
+
+
+def _said(row: ChainRow) -> str:
+    lines = (line.strip(" #*_>-") for line in (row.run.result_summary or "").splitlines())
+    return next((line for line in lines if line), "")
+
+
+def _estimate(found: Tree) -> str:
+    steps = f"{found.depth} step{'' if found.depth == 1 else 's'} deep"
+    worked = timedelta(seconds=found.estimated_s)
+    about = f"about {duration_text(worked.total_seconds())} in all" if found.estimated_s else ""
+    unknown = f"not counting {listed([*found.unknown[:5]])}" if found.estimated_s and found.unknown else ""
+    return " · ".join(part for part in (steps, about, unknown) if part)
+
+
+def _bold(name: str) -> str:
+    return f"**{text.plain(name, 100)}**"
