@@ -253,7 +253,8 @@ async def require_confirmed(session: AsyncSession, task: Task, confirm: bool) ->
     if broken:
         listed = ", ".join(broken[:10]) + (f" and {len(broken) - 10} more" if len(broken) > 10 else "")
         hint = "confirm it: the button in Discord, --yes in the shell"
-        raise Conflict(f"It would no longer start {listed}, which run after {task.task_name}.", hint)
+        verb = "runs" if len(broken) == 1 else "run"
+        raise Conflict(f"It would no longer start {listed}, which {verb} after {task.task_name}.", hint)
 
 
 async def _require_free(session: AsyncSession, name: str) -> None:

@@ -76,21 +76,21 @@ def _opening(view: RunView, payload: Mapping[str, Any], _now: datetime) -> Card:
     """Stands in the channel; at the end it says what came of the last attempt: the channel reads as a history."""
     run, ended = view.run, payload.get("ended")
     look = LOOKS[RunStatus(ended)] if ended else LOOKS[RunStatus.RUNNING]
-    who = _cause(run)
-    said = f"Started {who}, {stamp(run.created_at, 'f')}." if who else f"Started {stamp(run.created_at, 'f')}."
     return Card(
         title=_title(view, look.sign, look.word if ended else "new run"),
-        body=join(text.plain(payload.get("answer", ""), 300), said, figures.parameters_text(run.parameters)),
+        body=join(text.plain(payload.get("answer", ""), 300), _began(run), figures.parameters_text(run.parameters)),
         colour=look.colour,
     )
 
 
-def _cause(run: TaskRun) -> str:
-    """`by` somebody, or `after` the tasks whose end started it."""
+def _began(run: TaskRun) -> str:
+    """Who or what started it, and when; nothing for a run that another task's end has not let go."""
+    at = stamp(run.created_at, "f")
     if run.trigger is Trigger.DEPENDENCY:
-        return f"after {listed([text.plain(name, 80) for name in run.upstream_runs])}" if run.upstream_runs else ""
+        before = [text.plain(name, 80) for name in run.upstream_runs or ()]
+        return f"Started after {listed(before)}, {at}." if before else ""
     who = person(run.started_by or "")
-    return f"by {who}" if who else ""
+    return f"Started by {who}, {at}." if who else f"Started {at}."
 
 
 def _live(view: RunView, _payload: Mapping[str, Any], now: datetime) -> Card:
