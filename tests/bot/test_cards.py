@@ -109,6 +109,15 @@ def test_every_failure_has_words_and_a_way_back(reason: Reason) -> None:
     assert drawing.ping == "123456789012345678"
 
 
+def test_a_failure_that_happens_often_says_so_and_what_may_help() -> None:
+    failed = view(RunStatus.FAILED, reason=Reason.AGENT_ERROR, error_message="kayak.com did not answer.", attempt=3)
+    payload = {"same_reason": 3, "of_last": 5, "hint": "a longer timeout may help: /task-edit"}
+    assert judged(drawn(failed, MessageType.TASK_ERROR, payload))["description"] == (
+        "Gave up after 3 tries: kayak.com did not answer.\n\n"
+        "This happened in 3 of the last 5 runs. A longer timeout may help: /task-edit."
+    )
+
+
 def test_all_of_an_embed_together_fits() -> None:
     embed = judged(card.Card(title="t" * 300, body="b" * 5000, footer="f" * 3000))
     assert sum(len(part) for part in (embed["title"], embed["description"], embed["footer"]["text"])) == 6000

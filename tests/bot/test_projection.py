@@ -152,7 +152,6 @@ async def test_a_retry_stays_in_the_thread_which_is_renamed_once(world: World) -
             assert last.mentions == []
     assert last.embeds[0].title == "✕ ticket-checker: failed"
     assert "Gave up after 3 tries: kayak.example did not answer within 60 s." in last.embeds[0].description
-    assert "This happened in 3 of the last 3 runs." in last.embeds[0].description
     assert "Last page: https://kayak.example/x" in last.embeds[0].description
     assert last.content.startswith(f"<@{world.alice.id}>")
     assert len(world.channel("ticket-checker").threads) == 1
@@ -330,7 +329,7 @@ async def test_news_without_a_channel_for_them_stay_visible_as_failed(world: Wor
     await world.alice.slash(world.lobby, "task-start", task="ticket-checker")
     await world.end(await world.begin(), Outcome(RunStatus.FAILED, Reason.MODEL_AUTH))
     await world.deliver()
-    assert ("alert:model_auth", Delivery.FAILED) in await _rows(world)
+    assert [state for key, state in await _rows(world) if key.startswith("alert:model_auth")] == [Delivery.FAILED]
 
 
 async def test_news_of_the_whole_instance_go_to_the_notification_channel(world: World) -> None:

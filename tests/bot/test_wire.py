@@ -12,6 +12,7 @@ import pytest
 
 from ccdtasks.app import open_core
 from ccdtasks.bot import Bot, run_forever
+from ccdtasks.bot.commands import COMMANDS
 from ccdtasks.config import Config
 from ccdtasks.core import Core
 from ccdtasks.core.access import SHELL
@@ -72,7 +73,7 @@ async def test_commands_are_registered_once_and_answered(wire: Wire) -> None:
     async with wire.bot() as bot:
         assert bot.trouble is None
         names = {command["name"] for command in discord.state.commands[discord.state.guild_id]}
-        assert names == {"task-create", "task-list", "task-status", "task-start", "task-stop", "task-logs"}
+        assert names == {command.name for command in COMMANDS}
         reply = await discord.slash(alice, "task-create", name="shoes", prompt="Find {what}")
         assert "shoes: ready" in reply.text
         assert (discord.channel("shoes") or {})["topic"] == "Find {what}"
