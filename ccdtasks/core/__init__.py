@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from ccdtasks.config import Config
 from ccdtasks.core.access import Access
 from ccdtasks.core.artifacts import Artifacts
+from ccdtasks.core.asking import Asking
 from ccdtasks.core.audit import Audit
 from ccdtasks.core.chains import Chains
 from ccdtasks.core.claims import Claims
@@ -18,6 +19,7 @@ from ccdtasks.core.firing import Firing
 from ccdtasks.core.interactions import Interactions
 from ccdtasks.core.outbox import Outbox
 from ccdtasks.core.profiles import Profiles
+from ccdtasks.core.interventions import Interventions
 from ccdtasks.core.runs import Runs
 from ccdtasks.core.schedules import Schedules
 from ccdtasks.core.tasks import Tasks
@@ -49,6 +51,7 @@ class Core:
     dependencies: Dependencies
     chains: Chains
     profiles: Profiles
+    interventions: Interventions
 
 
 def build_core(db: Database, bus: Bus, clock: Clock, config: Config) -> Core:
@@ -93,3 +96,6 @@ def build_core(db: Database, bus: Bus, clock: Clock, config: Config) -> Core:
         chains=chains,
         profiles=Profiles(db),
     )
+        interventions=Interventions(
+            db=db, bus=bus, clock=clock, access=access, audit=audit, asking=Asking(config, outbox)
+        ),

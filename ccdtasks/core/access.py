@@ -60,4 +60,4 @@ class Access:
 
 def person(user_id: str) -> str:
     """How a user is named in a sentence: a mention for Discord's ids, else the word itself."""
-    return f"<@{user_id}>" if user_id.isdecimal() else user_id
+    return f"<@{user_id}>" if user_id.isdecimal() else {"shell": "the shell"}.get(user_id, user_id)

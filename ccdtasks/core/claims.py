@@ -16,10 +16,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from ccdtasks.config import Config
 from ccdtasks.core import recording
+from ccdtasks.core.asking import Asking
 from ccdtasks.core.endings import Ended, Endings, Outcome
 from ccdtasks.core.facts import Facts
 from ccdtasks.core.guestlog import GuestEvent, fold
-from ccdtasks.core.interventions import Interventions
 from ccdtasks.core.moves import Lost, move
 from ccdtasks.core.outbox import Outbox
 from ccdtasks.core.states import ACTIVE
@@ -96,7 +96,7 @@ class Claims:
         self._outbox = outbox
         self._facts = facts
         self._endings = endings
-        self._interventions = Interventions(config, outbox)
+        self._asking = Asking(config, outbox)
 
     async def claim_next(self, now: datetime, boot_id: str, limit: int) -> Claim | None:
         """Claims the run whose turn it is: of the owner with the fewest active runs, the one that waits longest.
@@ -164,7 +164,7 @@ class Claims:
             attempt.events_offset = max(attempt.events_offset, offset)
             changed = False
             for event in batch.events:
-                changed |= fold(run, event) or await self._interventions.take(session, run, event, now)
+                changed |= fold(run, event) or await self._asking.take(session, run, event, now)
             if changed:
                 await self._outbox.touch(session, run.id, "card")
         if changed:
@@ -268,6 +268,7 @@ class Claims:
 
     async def open(self) -> list[Claim]:
         """Every claim whose container may exist, oldest first: what a restart adopts or removes."""
+                await self._asking.close(session, run, self._clock.now())
         query = (
             select(Session, TaskRun)
             .join(TaskRun, TaskRun.id == Session.run_id)

@@ -14,6 +14,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ccdtasks.config import Config
+from ccdtasks.core.asking import Asking
 from ccdtasks.core.artifacts import ArtifactDraft, Artifacts
 from ccdtasks.core.chains import Chains
 from ccdtasks.core.facts import MODEL_AUTH, Facts, credential_fingerprint
@@ -83,6 +84,7 @@ class Endings:
         self._artifacts = artifacts
         self._facts = facts
         self._chains = chains
+        self._asking = Asking(config, outbox)
         self._lot = lot or secrets.SystemRandom()
 
     async def end(self, session: AsyncSession, run: TaskRun, outcome: Outcome, attempt: Session | None = None) -> Ended:
@@ -123,6 +125,7 @@ class Endings:
             required_intervention=False,
             vnc_session_active=False,
         )
+        await self._asking.close(session, run, now)
         _describe(run, outcome, now)
         await self._keep_files(session, run, outcome, attempt)
         if attempt:
@@ -258,7 +261,6 @@ def _describe(run: TaskRun, outcome: Outcome, now: datetime) -> None:
     run.final_url = clean_url(outcome.final_url) or run.final_url
     run.final_title = clean_line(outcome.final_title, 300) if outcome.final_title else run.final_title
     run.error_stacktrace = clean_text(outcome.detail, 20_000) if outcome.detail else None
-    run.live = {key: value for key, value in (run.live or {}).items() if key not in ("asks", "human", "paused")}
     if outcome.metrics:
         put_metrics(run, dict(outcome.metrics))
     if outcome.reason:

@@ -29,12 +29,12 @@ class SessionControl:
         seq = (await self._ask("ping")).get("seq")
         return seq if isinstance(seq, int) else 0
 
-    async def say(self, text: str, author: str) -> None:
-        """Gives the agent a person's message."""
-        await self._ask("say", text=text, author=author)
+    async def say(self, text: str, author: str, message_id: str) -> None:
+        """Gives the agent a person's message; one whose `message_id` it had already changes nothing."""
+        await self._ask("say", text=text, author=author, message_id=message_id)
 
     async def resume(self, request_id: str | None, outcome: str, text: str = "") -> None:
-        """Ends a wait for a person. `outcome`: done, skipped or answered; `text` is the answer."""
+        """Ends a wait for a person, once. `outcome`: done, skipped or answered; `text` is the answer."""
         await self._ask("resume", request_id=request_id, outcome=outcome, text=text)
 
     async def screenshot(self) -> str:

@@ -16,6 +16,7 @@ from ccdtasks.engine.guest import GuestFolder, Trap
 from ccdtasks.engine.outcome import Cause
 from ccdtasks.engine.parts import Parts, stubbornly
 from ccdtasks.engine.tail import Batch, EventTail
+from ccdtasks.engine.telling import Teller
 from ccdtasks.errors import Unavailable
 from ccdtasks.times import duration_text, size_text
 
@@ -55,19 +56,21 @@ class Follower:
         """Returns when the container has ended and its log is stored. Raises Lost when the run is another claim's."""
         obeying = asyncio.create_task(self._obey(), name="obey")
         reading = asyncio.create_task(self._read_log(), name="read-log")
+        telling = asyncio.create_task(Teller(self._parts, self._claim, self._control).run(self._ended), name="tell")
         watching = asyncio.create_task(self._watch(), name="watch")
+        tasks = (watching, reading, obeying, telling)
         try:
-            await asyncio.wait({obeying, reading, watching}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             if watching.done() and not watching.cancelled() and watching.exception() is None:
                 self._ended.set()
-                await asyncio.wait({obeying, reading})  # not cancelled: each may be in the middle of a write
-            for task in (watching, reading, obeying):
+                await asyncio.wait({obeying, reading, telling})  # not cancelled: each may be in the middle of a write
+            for task in tasks:
                 if task.done():
                     task.result()
         finally:
-            for task in (obeying, reading, watching):
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(obeying, reading, watching, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     # -- the log
 

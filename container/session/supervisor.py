@@ -56,6 +56,7 @@ class Session:
         self._toolbox = Toolbox(
             log, self._room, self._files, places.result, shoot=self._camera.shoot, passed=watch.passed
         )
+        self._heard: set[str] = set()
         self._steps = Steps(log, time.monotonic)
         self._agent = Agent(job, places, env, self._logs["agent"], self._logs["agent-errors"])
         stream = Stream(log, self._steps)
@@ -150,7 +151,11 @@ class Session:
         text = request.get("text")
         if not isinstance(text, str) or not text.strip():
             raise control.Refused("text is missing")
-        author = str(request.get("author") or "the person")
+        author, message_id = str(request.get("author") or "the person"), str(request.get("message_id") or "")
+        if message_id in self._heard:
+            return {}  # said again, because our answer got lost
+        if message_id:
+            self._heard.add(message_id)
         self._agent.say(f"Message from {author}: {text}")
         self._log.emit("user_message", text=text, author=author)
         return {}

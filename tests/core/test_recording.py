@@ -12,9 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ccdtasks.core import Core
+from ccdtasks.core.asking import MAX_REQUESTS
 from ccdtasks.core.claims import Claim
 from ccdtasks.core.guestlog import read_line
-from ccdtasks.core.interventions import MAX_REQUESTS
 from ccdtasks.db.enums import MessageType, RunStatus
 from ccdtasks.db.models import RunEvent, Session, TaskRun
 from tests.clock import MoveableClock
@@ -187,7 +187,7 @@ async def test_a_run_waits_for_a_person_and_gets_its_time_back(core: Core, clock
     assert (run.required_intervention, run.intervention_reason) == (True, "captcha")
     assert run.deadline_at == clock.now() + timedelta(seconds=7200)
     assert run.live["human"]["url"] == "https://kayak.example/"
-    message = (await told(core, run.id))["human:r1"]
+    message = (await told(core, run.id))["human:1:r1"]
     assert (message["reason"], message["text"], message["outcome"]) == ("captcha", "reCAPTCHA", None)
     clock.advance(hours=1)
     await core.claims.record(claimed, lines({"type": "human_done", "request_id": "r1", "outcome": "done"}, first=2), 2)
@@ -196,14 +196,14 @@ async def test_a_run_waits_for_a_person_and_gets_its_time_back(core: Core, clock
     assert (run.required_intervention, run.intervention_resolved_at) == (False, clock.now())
     assert run.deadline_at == clock.now() + timedelta(seconds=500)
     assert "human" not in run.live
-    assert (await told(core, run.id))["human:r1"]["outcome"] == "done"
+    assert (await told(core, run.id))["human:1:r1"]["outcome"] == "done"
 
 
 async def test_a_question_has_choices(core: Core) -> None:
     claimed = await running(core)
     ask = {"type": "question", "request_id": "q", "question": "Which one?", "choices": ["A", "B", 3]}
     await core.claims.record(claimed, lines(ask), 1)
-    row = next(row for row in await all_messages(core) if row.key == "human:q")
+    row = next(row for row in await all_messages(core) if row.key == "human:1:q")
     assert row.message_type is MessageType.ASK_USER
     assert (row.payload["text"], row.payload["choices"]) == ("Which one?", ["A", "B", "3"])
 

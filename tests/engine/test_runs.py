@@ -15,7 +15,6 @@ from ccdtasks.config import Config
 from ccdtasks.core.access import SHELL
 from ccdtasks.core.runs import RunView
 from ccdtasks.db.enums import ArtifactKind, ArtifactState, Reason, RunStatus
-from ccdtasks.engine.control import SessionControl
 from tests.engine.conftest import PLANTED_KEY, Engine, running_engine
 
 pytestmark = pytest.mark.image
@@ -199,17 +198,6 @@ async def test_both_sockets_are_served(engine: Engine) -> None:
     assert "egress 4" in str(view.run.live["text"])
     await engine.core.runs.stop(SHELL, str(run_id))
     await engine.end(run_id)
-
-
-async def test_a_question_waits_for_its_answer(engine: Engine) -> None:
-    run_id = await engine.start("needs-a-person")
-    view = await engine.when(run_id, lambda view: view.run.status is RunStatus.NEEDS_HUMAN)
-    assert view.session is not None
-    control = SessionControl(engine.parts.folders.folder(view.session.folder).guest)
-    await control.resume("q1", "answered", "blue")
-    view = await engine.end(run_id)
-    assert view.run.status is RunStatus.COMPLETED
-    assert view.run.result_summary == "Chosen: blue"
 
 
 async def test_only_the_dummy_credential_is_inside(engine: Engine, short_dir: Path) -> None:

@@ -8,6 +8,7 @@ from ccdtasks.db.models.discord import (
     DiscordThread,
     PushoverNotification,
 )
+from ccdtasks.db.models.interventions import Intervention, SessionMessage
 from ccdtasks.db.models.people import ApiToken, AuditEntry, InstanceFact, UserSettings
 from ccdtasks.db.models.runs import Artifact, Profile, RunEvent, Session, TaskRun, VncAccess
 from ccdtasks.db.models.tasks import (
@@ -29,11 +30,13 @@ __all__ = [
     "DiscordMessage",
     "DiscordThread",
     "InstanceFact",
+    "Intervention",
     "Profile",
     "PushoverNotification",
     "RunEvent",
     "ScheduleHistory",
     "Session",
+    "SessionMessage",
     "Task",
     "TaskDependency",
     "TaskRun",

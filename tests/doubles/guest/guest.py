@@ -6,6 +6,7 @@ The prompt is `behave: <name>`; every behaviour speaks the contract of docs/run-
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import re
@@ -15,6 +16,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -27,14 +29,28 @@ PIXEL = bytes.fromhex(
     "53de0000000c4944415408d763f8ffff3f0005fe02fea735810d0000000049454e44ae426082"
 )
 seq = 0
+speaking = threading.Lock()
 
 
 def tell(kind: str, **data: Any) -> None:
     global seq  # noqa: PLW0603  a program of one file
-    seq += 1
-    line = {"seq": seq, "at": datetime.now(UTC).isoformat(), "type": kind, **data}
-    with (GUEST / "events.jsonl").open("a") as log:
-        log.write(json.dumps(line) + "\n")
+    with speaking:
+        seq += 1
+        line = {"seq": seq, "at": datetime.now(UTC).isoformat(), "type": kind, **data}
+        write_whole(GUEST / "events.jsonl", json.dumps(line).encode() + b"\n")
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """At the end of the file, as the real session does: a full disk passes."""
+    file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    while data:
+        try:
+            data = data[os.write(file, data) :]
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            time.sleep(0.02)
+    os.close(file)
 
 
 def exit_with(outcome: str, code: int, **facts: Any) -> None:
@@ -68,6 +84,13 @@ def completes() -> None:
     for step in range(1, 6):
         tell("step_started", step=step, tool="t", title=f"Step {step}", url=None)
         tell("step_finished", step=step, ok=True, duration_ms=5, error=None)
+    succeed()
+
+
+def talks_a_lot() -> None:
+    """More lines in one breath than anybody can have read when it is over."""
+    for number in range(3000):
+        tell("progress", text=f"line {number + 1}")
     succeed()
 
 
@@ -152,7 +175,7 @@ def fills_the_disk() -> None:
 def plants_traps() -> None:
     """Everything that is not a plain file, where the host will look."""
     out = GUEST / "out"
-    out.mkdir()
+    out.mkdir(exist_ok=True)
     (out / "passwd").symlink_to("/etc/passwd")
     (out / "host").symlink_to("/run/ccdtasks/host")
     os.mkfifo(out / "pipe")
@@ -216,6 +239,33 @@ def _status(name: str) -> str:
         connection.close()
 
 
+def waits_for_the_model() -> None:
+    """Asks the model again and again, as the CLI does, until it answers."""
+    last = ""
+    while (status := _ask_model()) != "200":
+        if status != last:
+            tell("progress", text=f"model {status}")
+        last = status
+        time.sleep(0.05)
+    succeed()
+
+
+def _ask_model() -> str:
+    body = json.dumps({"model": JOB["model"], "max_tokens": 9, "messages": [{"role": "user", "content": "Hi"}]})
+    head = f"POST /v1/messages HTTP/1.1\r\nHost: x\r\nx-api-key: {JOB['credential_dummy']}\r\n"
+    head += "anthropic-version: 2023-06-01\r\nContent-Type: application/json\r\nConnection: close\r\n"
+    connection = socket.socket(socket.AF_UNIX)
+    connection.settimeout(10)
+    try:
+        connection.connect(str(HOST / "model.sock"))
+        connection.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode())
+        return connection.recv(64).split(b" ")[1].decode()
+    except OSError as error:
+        return type(error).__name__
+    finally:
+        connection.close()
+
+
 def searches_for_keys() -> None:
     """Tells everything that looks like a key in the environment, the processes and the files that it can see."""
     found: set[bytes] = set()
@@ -269,30 +319,91 @@ def needs_a_person() -> None:
     done = threading.Event()
     answers: list[dict[str, Any]] = []
 
-    def serve() -> None:
-        listener = socket.socket(socket.AF_UNIX)
-        listener.bind(str(GUEST / "control.sock"))
-        (GUEST / "control.sock").chmod(0o666)
-        listener.listen()
-        while True:
-            connection, _ = listener.accept()
-            request = json.loads(connection.makefile().readline())
-            answers.append(request)
-            connection.sendall(json.dumps({"id": request["id"], "ok": True, "seq": seq}).encode() + b"\n")
-            connection.close()
-            if request["do"] == "resume":
-                done.set()
+    def hear(request: dict[str, Any]) -> dict[str, Any]:
+        answers.append(request)
+        if request["do"] == "resume":
+            done.set()
+        return {"ok": True, "seq": seq}
 
-    threading.Thread(target=serve, daemon=True).start()
+    _listen(hear)
     tell("question", request_id="q1", question="Which colour?", choices=["red", "blue"])
     done.wait()
     tell("human_done", request_id="q1", outcome=answers[-1]["outcome"], text=answers[-1]["text"])
     succeed(f"Chosen: {answers[-1]['text']}")
 
 
+def cannot_be_reached() -> None:
+    """Asks, and listens only once somebody put `go` into the inputs; a dead socket lies there before."""
+    with contextlib.closing(socket.socket(socket.AF_UNIX)) as dead:
+        dead.bind(str(GUEST / "control.sock"))
+    (GUEST / "control.sock").chmod(0o666)
+    answers: list[dict[str, Any]] = []
+    done = threading.Event()
+
+    def hear(request: dict[str, Any]) -> dict[str, Any]:
+        answers.append(request)
+        done.set()
+        return {"ok": True}
+
+    tell("human_needed", request_id="h1", reason="login", detail="Please log in.", url=None, screenshot=None)
+    while not (HOST / "inputs/go").exists():
+        time.sleep(0.02)
+    (GUEST / "control.sock").unlink()
+    _listen(hear)
+    done.wait()
+    tell("human_done", request_id="h1", outcome=answers[0]["outcome"], text=answers[0]["text"])
+    succeed(f"Helped: {answers[0]['outcome']} {answers[0]['text']}")
+
+
+def never_confirms() -> None:
+    """Takes an answer and a message at once, but hangs up without a word the first time; each only once, as agreed."""
+    taken: list[str] = []
+    attempts: list[str] = []
+
+    def hear(request: dict[str, Any]) -> dict[str, Any] | None:
+        is_answer = request["do"] == "resume"
+        name = request["request_id"] if is_answer else request["message_id"]
+        is_new = name not in taken
+        attempts.append(name)
+        if is_new:
+            taken.append(name)
+        tell("progress", text=f"{'took' if is_new else 'knew'} {request['do']} {request['text']}")
+        if is_new:
+            return None
+        return {"ok": False, "error": "nobody waits for that"} if is_answer else {"ok": True}
+
+    _listen(hear)
+    tell("question", request_id="q1", question="Which colour?", choices=[])
+    while not (HOST / "inputs/go").exists():
+        time.sleep(0.02)
+    tell("human_done", request_id="q1", outcome="answered", text="blue")
+    while not any(attempts.count(name) > 1 for name in taken[1:]):
+        time.sleep(0.02)
+    succeed(f"Taken: {len(taken)}")
+
+
+def _listen(hear: Callable[[dict[str, Any]], dict[str, Any] | None]) -> None:
+    """Serves the control socket; a request that `hear` has no answer to gets none."""
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(GUEST / "control.sock"))
+    (GUEST / "control.sock").chmod(0o666)
+    listener.listen()
+
+    def serve() -> None:
+        while True:
+            connection, _ = listener.accept()
+            request = json.loads(connection.makefile().readline())
+            if (answer := hear(request)) is not None:
+                connection.sendall(json.dumps({"id": request["id"], **answer}).encode() + b"\n")
+            connection.close()
+
+    threading.Thread(target=serve, daemon=True).start()
+
+
 BEHAVIOURS = {
     "completes": completes,
     "takes-its-time": takes_its_time,
+    "talks-a-lot": talks_a_lot,
     "works-on": works_on,
     "ignores-everybody": ignores_everybody,
     "outlives-its-word": outlives_its_word,
@@ -312,9 +423,15 @@ BEHAVIOURS = {
     "last-word-is-a-pipe": last_word_is_a_pipe,
     "asks-model": asks_model,
     "needs-a-person": needs_a_person,
+    "waits-for-the-model": waits_for_the_model,
+    "cannot-be-reached": cannot_be_reached,
+    "never-confirms": never_confirms,
     "searches-for-keys": searches_for_keys,
     "tries-to-get-out": tries_to_get_out,
 }
 
 if __name__ == "__main__":
+    (GUEST / "out").mkdir(exist_ok=True)
+    with (GUEST / "out/starts.txt").open("a") as starts:
+        starts.write("started\n")
     BEHAVIOURS[JOB["prompt"].split("behave: ")[1].split()[0]]()

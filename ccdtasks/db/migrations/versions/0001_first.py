@@ -469,6 +469,52 @@ VNC_ACCESS_LOG: tuple[SchemaItem, ...] = (
     sa.Column("id", sa.Uuid(), primary_key=True),
     sa.Column("session_id", sa.Uuid(), sa.ForeignKey("sessions.id"), nullable=False),
     sa.Column("user_id", sa.String(64), nullable=False),
+INTERVENTIONS: tuple[SchemaItem, ...] = (
+    sa.Column("id", sa.Uuid(), primary_key=True),
+    sa.Column("run_id", sa.Uuid(), sa.ForeignKey("task_runs.id"), nullable=False),
+    sa.Column("session_id", sa.Uuid(), sa.ForeignKey("sessions.id"), nullable=False),
+    sa.Column("request_id", sa.String(64), nullable=False),
+    sa.Column("reason", sa.String(40), nullable=False),
+    sa.Column("text", sa.Text(), nullable=False),
+    sa.Column("choices", JSON, nullable=False),
+    sa.Column("url", sa.Text()),
+    sa.Column("screenshot", sa.String(200)),
+    sa.Column("asked_at", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("deadline_at", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("outcome", sa.String(20)),
+    sa.Column("answer", sa.Text()),
+    sa.Column("answered_by", sa.String(64)),
+    sa.Column("answered_at", sa.DateTime(timezone=True)),
+    sa.Column("told_at", sa.DateTime(timezone=True)),
+    sa.Column("settled_at", sa.DateTime(timezone=True)),
+    sa.UniqueConstraint("session_id", "request_id"),
+    sa.Index("idx_interventions_run", "run_id", "asked_at"),
+    sa.Index(
+        "idx_interventions_open",
+        "session_id",
+        sqlite_where=sa.text("settled_at IS NULL"),
+        postgresql_where=sa.text("settled_at IS NULL"),
+    ),
+)
+
+SESSION_MESSAGES: tuple[SchemaItem, ...] = (
+    sa.Column("id", sa.Uuid(), primary_key=True),
+    sa.Column("run_id", sa.Uuid(), sa.ForeignKey("task_runs.id"), nullable=False),
+    sa.Column("session_id", sa.Uuid(), sa.ForeignKey("sessions.id"), nullable=False),
+    sa.Column("author_user_id", sa.String(64), nullable=False),
+    sa.Column("author", sa.String(40), nullable=False),
+    sa.Column("text", sa.Text(), nullable=False),
+    sa.Column("said_at", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("told_at", sa.DateTime(timezone=True)),
+    sa.Index("idx_session_messages_run", "run_id", "said_at"),
+    sa.Index(
+        "idx_session_messages_untold",
+        "session_id",
+        sqlite_where=sa.text("told_at IS NULL"),
+        postgresql_where=sa.text("told_at IS NULL"),
+    ),
+)
+
     sa.Column("address", sa.String(45)),
     sa.Column("action", sa.String(20), nullable=False),
     sa.Column("at", sa.DateTime(timezone=True), nullable=False),
@@ -500,8 +546,10 @@ TABLES = {
     "run_events": RUN_EVENTS,
     "vnc_access_log": VNC_ACCESS_LOG,
 }
+    "interventions": INTERVENTIONS,
 
 
+    "session_messages": SESSION_MESSAGES,
 def upgrade() -> None:
     """Makes every table; what only Postgres has, or has to add later, comes last."""
     for name, items in TABLES.items():
