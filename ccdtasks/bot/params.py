@@ -10,6 +10,7 @@ from ccdtasks.bot import text
 from ccdtasks.bot.access import actor_of
 from ccdtasks.bot.cards.status import look_of
 from ccdtasks.core.runs import RunRow
+from ccdtasks.db.enums import RunStatus
 from ccdtasks.errors import Invalid
 
 if TYPE_CHECKING:
@@ -28,9 +29,31 @@ async def complete_task(interaction: discord.Interaction[Bot], typed: str) -> li
     return [app_commands.Choice(name=name, value=name) for name in names if len(name) <= text.CHOICE]
 
 
+async def complete_timezone(interaction: discord.Interaction[Bot], typed: str) -> list[app_commands.Choice[str]]:
+    """Timezones whose city begins with what was typed, then those that contain it."""
+    names = await interaction.client.core.schedules.timezones(typed, limit=25)
+    return [app_commands.Choice(name=name, value=name) for name in names]
+
+
 async def complete_run(interaction: discord.Interaction[Bot], typed: str) -> list[app_commands.Choice[str]]:
     """The caller's latest runs by task name; the value is the run's id."""
-    found = await interaction.client.core.runs.page(actor_of(interaction), limit=100)
+    return await _complete(interaction, typed, None)
+
+
+async def complete_failed(interaction: discord.Interaction[Bot], typed: str) -> list[app_commands.Choice[str]]:
+    """The caller's latest failed runs."""
+    return await _complete(interaction, typed, RunStatus.FAILED)
+
+
+async def complete_waiting(interaction: discord.Interaction[Bot], typed: str) -> list[app_commands.Choice[str]]:
+    """The caller's runs in the queue; an admin's are everybody's."""
+    return await _complete(interaction, typed, RunStatus.QUEUED)
+
+
+async def _complete(
+    interaction: discord.Interaction[Bot], typed: str, status: RunStatus | None
+) -> list[app_commands.Choice[str]]:
+    found = await interaction.client.core.runs.page(actor_of(interaction), status=status, limit=100)
     wanted = typed.strip().casefold()
     rows = [row for row in found.rows if wanted in row.task_name.casefold() or str(row.run.id).startswith(wanted)]
     return [app_commands.Choice(name=_run_name(row), value=str(row.run.id)) for row in rows[:25]]

@@ -39,6 +39,11 @@ EXIT_CODES: dict[type[CcdError], int] = {
 _VERBS = {
     "/task-create": "ccdtasks task create",
     "/task-list": "ccdtasks task list",
+    "/task-schedule": "ccdtasks task schedule",
+    "/task-resume": "ccdtasks task resume",
+    "/task-queue": "ccdtasks queue",
+    "/task-retry": "ccdtasks retry",
+    "/task-logs": "ccdtasks logs",
     "/task-start": "ccdtasks run",
     "/task-status": "ccdtasks runs",
     "/task-stop": "ccdtasks stop",

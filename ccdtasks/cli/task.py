@@ -11,22 +11,23 @@ import click
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from ccdtasks.cli import dependencies
+from ccdtasks.cli import dependencies, schedules
 from ccdtasks.cli.look import plain_table, status_text, when
 from ccdtasks.cli.service import opened
 from ccdtasks.cli.shapes import task_row_shape, task_shape
 from ccdtasks.cli.shell import Shell, pairs, verb
 from ccdtasks.core.access import SHELL
 from ccdtasks.core.tasks import TaskDraft, TaskFilter, TaskRow
+from ccdtasks.core.timing import words_of
 from ccdtasks.db.models import Task
 
 
 @click.group()
 def task() -> None:
-    """Make, list, show, link and delete tasks."""
+    """Make, list, show, schedule, link and delete tasks."""
 
 
-for _command in dependencies.COMMANDS:
+for _command in (*dependencies.COMMANDS, *schedules.COMMANDS):
     task.add_command(_command)
 
 
@@ -117,14 +118,23 @@ def _needs(made: Task) -> str:
 def _table(rows: list[TaskRow]) -> RenderableType:
     if not rows:
         return Text("No tasks yet. Make one: ccdtasks task create NAME PROMPT")
-    table = plain_table("task", "type", "last run", "status", "runs", "good")
+    table = plain_table("task", "type", "next run", "last run", "status", "runs", "good")
     for row in rows:
         status = status_text(row.last_status) if row.last_status else Text("")
         rate = "" if row.success_rate is None else f"{row.success_rate:.0%}"
-        table.add_row(
-            row.task.task_name, row.task.task_type, when(row.task.last_run_at), status, str(row.task.run_count), rate
-        )
+        task = row.task
+        coming = "paused" if task.paused else when(task.next_run_at)
+        last = when(task.last_run_at)
+        table.add_row(task.task_name, task.task_type, coming, last, status, str(task.run_count), rate)
     return table
+
+
+def _schedule(found: Task) -> str:
+    if not found.schedule_cron:
+        return "none"
+    kept = " ".join(f"{name}={value}" for name, value in found.schedule_parameters.items())
+    said = f"{words_of(found.schedule_cron, found.schedule_timezone)}, {found.schedule_timezone} time"
+    return f"{said}, with {kept}" if kept else said
 
 
 def _picture(found: Task) -> RenderableType:
@@ -139,6 +149,8 @@ def _picture(found: Task) -> RenderableType:
         ("owner", found.owner_user_id),
         ("effect", found.effect.value),
         ("settings", json.dumps(found.config) if found.config else "defaults"),
+        ("schedule", _schedule(found)),
+        ("next run", f"paused. {found.paused_reason or ''}" if found.paused else when(found.next_run_at) or "none"),
         ("runs", f"{found.run_count}, of which {found.success_count} completed"),
         ("last run", when(found.last_run_at) or "never"),
     ):

@@ -18,7 +18,7 @@ from ccdtasks.core.audit import Audit
 from ccdtasks.core.pages import page_size
 from ccdtasks.core.parameters import fill, from_rows, missing
 from ccdtasks.core.schedulelog import by, entry
-from ccdtasks.core.tasks import Tasks
+from ccdtasks.core.tasks import Tasks, require_confirmed
 from ccdtasks.core.timezones import complete_zone, find_zone, zone_names
 from ccdtasks.core.timing import Preview, preview, stored_timing, typed_timing
 from ccdtasks.core.values import parse_values
@@ -62,9 +62,8 @@ class Schedules:
 
         `when`: cron as in crontab(5), or a time that happens once. Raises Invalid that says which part is wrong.
         """
-        zone = await asyncio.to_thread(find_zone, timezone or self._config.schedule.timezone)
-        begin = start or self._clock.now()
-        return preview(typed_timing(when, zone, begin), begin, max(1, min(count, _MOST)))
+        zone = timezone or self._config.schedule.timezone
+        return await asyncio.to_thread(previewed, when, zone, start or self._clock.now(), count)
 
     async def set(
         self, actor: Actor, task_name: str, when: str, timezone: str | None = None, values: Mapping[str, str] | str = ""
@@ -103,13 +102,17 @@ class Schedules:
         self._bus.publish(TaskChanged(task.id))
         return task
 
-    async def pause(self, actor: Actor, task_name: str) -> Task:
-        """Lets nothing start by itself until `resume`; runs that go on are not touched. Conflict when paused."""
+    async def pause(self, actor: Actor, task_name: str, confirm: bool = False) -> Task:
+        """Lets nothing start by itself until `resume`; a run that goes on is not touched.
+
+        Conflict when it is paused already, and, unless the actor has confirmed it, when others run after it.
+        """
         async with self._db.write() as session:
             task = await self._tasks.find_in(session, actor, task_name, "pause this task")
             if task.paused:
                 hint = f"/task-resume {task.task_name} lets it go on"
                 raise Conflict(f"{task.task_name} is paused already.", hint)
+            await require_confirmed(session, task, confirm)
             task.paused, task.paused_reason, task.next_run_at = True, None, None
             self._note(session, actor, task, "paused", before=task.schedule_cron)
         self._bus.publish(TaskChanged(task.id))
@@ -187,6 +190,11 @@ class Schedules:
         )
         session.add(ScheduleHistory(**row))
         self._audit.record(session, actor, f"task.schedule_{action}", task.id, {"schedule": task.schedule_cron})
+
+
+def previewed(when: str, timezone: str, start: datetime, count: int) -> Preview:
+    """What `Schedules.preview` says; reads files of timezones."""
+    return preview(typed_timing(when, find_zone(timezone), start), start, max(1, min(count, _MOST)))
 
 
 def _kept_values(task: Task, given: Mapping[str, str]) -> dict[str, str]:

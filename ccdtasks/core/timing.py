@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 from ccdtasks.core.cron import Cron, read_cron
 from ccdtasks.core.oneshot import Once, is_oneshot, placed_twice, read_oneshot, stored_oneshot
 from ccdtasks.core.timezones import moments_of, next_change, wall_of
+from ccdtasks.errors import CcdError
 from ccdtasks.times import local_text
 
 _YEAR = timedelta(days=366)
@@ -86,6 +87,14 @@ def typed_timing(text: str, zone: ZoneInfo, now: datetime) -> Timing:
 def stored_timing(text: str, zone: ZoneInfo) -> Timing:
     """What a task's row says."""
     return Timing(stored_oneshot(text) if is_oneshot(text) else read_cron(text), zone)
+
+
+def words_of(text: str, zone_name: str) -> str:
+    """A stored schedule in words; one that cannot be read any more as it stands."""
+    try:
+        return stored_timing(text, ZoneInfo(zone_name)).words()
+    except (CcdError, KeyError, OSError, ValueError):
+        return text
 
 
 def preview(timing: Timing, start: datetime, count: int) -> Preview:

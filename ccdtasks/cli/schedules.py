@@ -1,0 +1,147 @@
+"""`ccdtasks task schedule|unschedule|pause|resume`, `ccdtasks cron`"""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+
+import click
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from ccdtasks.cli.service import opened
+from ccdtasks.cli.shapes import Json, task_shape
+from ccdtasks.cli.shell import Shell, pairs, verb
+from ccdtasks.core.access import SHELL
+from ccdtasks.core.schedules import Scheduled, previewed
+from ccdtasks.core.timing import Preview
+from ccdtasks.db.models import Task
+from ccdtasks.errors import Invalid
+from ccdtasks.times import local_text
+
+
+@click.command()
+@click.argument("task")
+@click.argument("when")
+@click.argument("values", nargs=-1, metavar="[NAME=VALUE]...")
+@click.option("--timezone", help="Whose clock, like Europe/Berlin; as before, else `[schedule] timezone`.")
+@verb
+@click.pass_obj
+def schedule(shell: Shell, task: str, when: str, values: tuple[str, ...], timezone: str | None) -> None:
+    """Let TASK run by itself.
+
+    WHEN is cron ("0 9 * * 1-5", "@daily") or a time that happens once ("at 2026-12-24 09:00", "tomorrow 9:00",
+    "in 2h 30m"). The values are kept for its scheduled runs.
+    """
+    made = asyncio.run(_set(shell, task, when, timezone, dict(pairs(values))))
+    shell.show(_scheduled_shape(made), lambda: _picture(f"✓ {made.task.task_name} is scheduled.", made))
+
+
+@click.command()
+@click.argument("task")
+@verb
+@click.pass_obj
+def unschedule(shell: Shell, task: str) -> None:
+    """Take the schedule of TASK away; the task stays."""
+    gone = asyncio.run(_remove(shell, task))
+    words = f"■ {gone.task_name} has no schedule any more. Start it: ccdtasks run {gone.task_name}"
+    shell.show(task_shape(gone), lambda: Text(words))
+
+
+@click.command()
+@click.argument("task")
+@click.option("--yes", is_flag=True, help="Also when other tasks run after it.")
+@verb
+@click.pass_obj
+def pause(shell: Shell, task: str, yes: bool) -> None:
+    """Let TASK rest: it does not start by itself until it is resumed."""
+    paused = asyncio.run(_pause(shell, task, yes))
+    words = f"■ {paused.task_name} is paused. It goes on with: ccdtasks task resume {paused.task_name}"
+    shell.show(task_shape(paused), lambda: Text(words))
+
+
+@click.command()
+@click.argument("task")
+@verb
+@click.pass_obj
+def resume(shell: Shell, task: str) -> None:
+    """Let a paused TASK go on; what it missed meanwhile is not made up for."""
+    found = asyncio.run(_resume(shell, task))
+    shell.show(_scheduled_shape(found), lambda: _picture(f"✓ {found.task.task_name} goes on.", found))
+
+
+@click.command()
+@click.argument("expression")
+@click.option("--timezone", help="Whose clock, like Europe/Berlin; else `[schedule] timezone`.")
+@click.option("--from", "start", metavar="TIME", help="From when, in ISO 8601 (UTC unless it says otherwise); now.")
+@click.option("--count", type=click.IntRange(1, 100), default=5, show_default=True)
+@verb
+@click.pass_obj
+def cron(shell: Shell, expression: str, timezone: str | None, start: str | None, count: int) -> None:
+    """Say what EXPRESSION means: in words, and in its next times."""
+    config = shell.load_config().config
+    begin = _moment(start) if start else datetime.now(UTC)
+    shown = previewed(expression, timezone or config.schedule.timezone, begin, count)
+    shell.show(_preview_shape(shown), lambda: _times(shown))
+
+
+COMMANDS = (schedule, unschedule, pause, resume)
+
+
+async def _set(shell: Shell, task: str, when: str, timezone: str | None, values: dict[str, str]) -> Scheduled:
+    async with opened(shell) as core:
+        return await core.schedules.set(SHELL, task, when, timezone, values)
+
+
+async def _remove(shell: Shell, task: str) -> Task:
+    async with opened(shell) as core:
+        return await core.schedules.remove(SHELL, task)
+
+
+async def _pause(shell: Shell, task: str, confirm: bool) -> Task:
+    async with opened(shell) as core:
+        return await core.schedules.pause(SHELL, task, confirm)
+
+
+async def _resume(shell: Shell, task: str) -> Scheduled:
+    async with opened(shell) as core:
+        return await core.schedules.resume(SHELL, task)
+
+
+def _moment(text: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise Invalid("from", f"“{text}” is no time.", "write 2026-03-28T12:00+01:00") from None
+    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _scheduled_shape(found: Scheduled) -> Json:
+    return {**task_shape(found.task), "preview": _preview_shape(found.preview) if found.preview else None}
+
+
+def _preview_shape(preview: Preview) -> Json:
+    zone = preview.timing.zone
+    return {
+        "schedule": preview.timing.text,
+        "timezone": zone.key,
+        "words": preview.words,
+        "times": [moment.isoformat() for moment in preview.times],
+        "local_times": [moment.astimezone(zone).isoformat() for moment in preview.times],
+        "remarks": list(preview.remarks),
+    }
+
+
+def _picture(words: str, found: Scheduled) -> RenderableType:
+    parts: list[RenderableType] = [Text(words)]
+    if found.preview:
+        parts.append(_times(found.preview))
+    if found.task.paused:
+        parts.append(Text(f"It is paused; ccdtasks task resume {found.task.task_name} lets it run."))
+    return Group(*parts)
+
+
+def _times(preview: Preview) -> RenderableType:
+    zone = preview.timing.zone.key
+    lines = [f"{preview.words}, {zone} time.", *(f"  {local_text(moment, zone)}" for moment in preview.times)]
+    return Text("\n".join([*lines, *preview.remarks]))

@@ -1,0 +1,173 @@
+"""The dead man's switch: what should have happened and did not is told once, and mended where that is possible."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import update
+
+from ccdtasks.core import Core, build_core
+from ccdtasks.db.models import Task
+from tests.clock import MoveableClock
+from tests.core.test_firing import copies, fires, history, runs, scheduled
+from tests.people import ANN
+from tests.stories import all_messages, claim
+
+
+async def put(core: Core, **values: Any) -> None:
+    """Breaks the row of every task so."""
+    async with core.db.write() as session:
+        await session.execute(update(Task).values(**values))
+
+
+async def alerts(core: Core) -> list[tuple[str, bool, str | None]]:
+    """Kind, whether it stands in the task's channel, and whom it calls."""
+    found = [each for each in await all_messages(core) if each.key.startswith("late:")]
+    return sorted((each.payload["kind"], each.task_id is not None, each.payload["owner"]) for each in found)
+
+
+async def stop_all(core: Core) -> None:
+    """Nothing goes on any more."""
+    for run in await runs(core):
+        if run.completed_at is None:
+            await core.runs.stop(ANN, str(run.id))
+
+
+def restarted(core: Core) -> Core:
+    """The same database under a new process, which remembers nothing."""
+    return build_core(core.db, core.bus, core.clock, core.config)
+
+
+async def test_all_is_well(core: Core, clock: MoveableClock) -> None:
+    await scheduled(core)
+    await scheduled(core, "30 2 * * *", "daily")
+    await scheduled(core, "in 40m", "once")
+    for _ in range(40):
+        clock.advance(minutes=7)
+        await core.firing.fire_due()
+        assert await core.deadman.check() == 0
+        await stop_all(core)
+    assert await alerts(core) == []
+    assert await history(core, "repaired", "late") == []
+
+
+async def test_a_time_that_nobody_fired_is_told_once_to_both(core: Core, clock: MoveableClock) -> None:
+    await scheduled(core)
+    clock.advance(minutes=31)
+    assert await core.deadman.check() == 0  # just due: nobody is late yet
+    clock.advance(minutes=4)
+    assert await core.deadman.check() == 0  # perhaps the whole machine slept
+    assert await core.deadman.check() == 1
+    assert await alerts(core) == [("not_fired", False, None), ("not_fired", True, ANN.user_id)]
+    for _ in range(3):
+        clock.advance(minutes=5)
+        assert await core.deadman.check() == 0
+        assert await restarted(core).deadman.check() == 0
+    assert len(await alerts(core)) == 2
+    clock.advance(hours=1)
+    await core.deadman.check()
+    await core.deadman.check()
+    assert len(await alerts(core)) == 4  # the next time is another one
+
+
+async def test_a_next_time_beyond_its_turn_is_brought_back_before_it_is_missed(
+    core: Core, clock: MoveableClock
+) -> None:
+    """Reliability 12 and 14: a clock that was set back, rules of a timezone that changed."""
+    await scheduled(core)
+    right = (await core.tasks.find(ANN, "ticket-checker")).next_run_at
+    for wrong in (timedelta(days=365), timedelta(minutes=30), timedelta(minutes=-10)):
+        await put(core, next_run_at=right + wrong)
+        assert await core.deadman.check() == 1
+        assert (await core.tasks.find(ANN, "ticket-checker")).next_run_at == right
+    assert await alerts(core) == []
+    assert len(await history(core, "repaired")) == 3
+
+
+async def test_a_next_time_that_let_one_pass_is_told_and_the_time_is_made_up_for(
+    core: Core, clock: MoveableClock
+) -> None:
+    await scheduled(core)
+    await put(core, next_run_at=clock.now() + timedelta(days=300))
+    clock.advance(minutes=40)
+    await core.deadman.check()
+    assert await core.deadman.check() == 1
+    assert await core.firing.fire_due() == 1
+    assert await fires(core) == ["17 16:00"]
+    assert (await alerts(core))[0][0] == "not_fired"
+
+
+async def test_a_lost_next_time_is_set_again_and_told(core: Core, clock: MoveableClock) -> None:
+    await scheduled(core)
+    await put(core, next_run_at=None)
+    assert await core.deadman.check() == 1
+    assert (await core.tasks.find(ANN, "ticket-checker")).next_run_at == datetime(2026, 1, 17, 16, tzinfo=UTC)
+    assert [kind for kind, _, _ in await alerts(core)] == ["lost", "lost"]
+    assert await core.deadman.check() == 0
+    await put(core, next_run_at=None)
+    clock.advance(minutes=45)
+    await restarted(core).deadman.check()
+    await core.firing.fire_due()
+    assert await fires(core) == ["17 16:00"]
+
+
+async def test_a_schedule_that_cannot_be_read_is_handed_to_the_pass_that_pauses_it(core: Core) -> None:
+    await scheduled(core)
+    await put(core, next_run_at=None, schedule_cron="61 * * * *")
+    assert await core.deadman.check() == 1
+    await core.firing.fire_due()
+    assert (await core.tasks.find(ANN, "ticket-checker")).paused
+
+
+async def test_after_a_wrong_future_the_present_is_caught_up_with(core: Core, clock: MoveableClock) -> None:
+    """Reliability 12: the clock stood a day ahead, and everything of that day was fired."""
+    await scheduled(core, "0 7 * * *")
+    clock.advance(days=3)
+    await core.firing.fire_due()
+    assert await fires(core) == ["20 07:00"]
+    clock.set(datetime(2026, 1, 17, 15, 31, tzinfo=UTC))
+    await core.deadman.check()
+    for _ in range(4 * 24):
+        clock.advance(hours=1)
+        await core.firing.fire_due()
+        await stop_all(core)
+    assert await fires(core) == ["18 07:00", "19 07:00", "20 07:00", "21 07:00"]
+
+
+@pytest.mark.parametrize("state", ["paused", "removed", "deleted"])
+async def test_nothing_is_expected_of_what_rests(core: Core, clock: MoveableClock, state: str) -> None:
+    await scheduled(core)
+    await core.deadman.check()
+    act = {"paused": core.schedules.pause, "removed": core.schedules.remove, "deleted": core.tasks.delete}[state]
+    await act(ANN, "ticket-checker")
+    clock.advance(hours=3)
+    assert await core.deadman.check() == 0
+    assert await core.deadman.check() == 0
+
+
+async def test_a_run_that_does_not_start_or_end_is_told_once(core: Core, clock: MoveableClock) -> None:
+    await scheduled(core, "0 16 * * *", timeout_s=600, human_timeout_s=600)
+    await scheduled(core, "0 16 * * *", "waits")
+    clock.advance(minutes=30)
+    await core.firing.fire_due()
+    claimed = await claim(core)
+    await core.claims.running(claimed)
+    clock.advance(minutes=55)
+    assert await core.deadman.check() == 0
+    clock.advance(minutes=6)
+    assert await core.deadman.check() == 2
+    assert {kind for kind, _, _ in await alerts(core)} == {"not_started", "not_ended"}
+    assert await core.deadman.check() == 0
+
+
+async def test_thousands_of_schedules_are_looked_at_in_pages(core: Core, clock: MoveableClock) -> None:
+    await scheduled(core)
+    await copies(core, "ticket-checker", [f"{number % 60} * * * *" for number in range(219)])
+    assert await core.deadman.check() == 0
+    await put(core, next_run_at=clock.now() + timedelta(days=365))
+    assert await core.deadman.check() == 220
+    clock.advance(hours=1)
+    assert await core.firing.fire_due() == 220
+    assert await core.deadman.check() == 0
