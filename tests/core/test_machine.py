@@ -1,13 +1,14 @@
-"""Random lives of runs: whatever happens in whatever order, the invariants of docs/invariants.md hold."""
+"""Random lives: whatever people, schedules, engines, crashes and clocks do in whatever order, the invariants hold."""
 
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import tempfile
-from collections import Counter
-from collections.abc import Coroutine
-from contextlib import suppress
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,185 +16,280 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
-from sqlalchemy import select
+from sqlalchemy import event, select
 
 from ccdtasks.app import open_core
-from ccdtasks.config import Config, LimitsConfig, PathsConfig
+from ccdtasks.config import Config, DatabaseConfig, LimitsConfig, PathsConfig
 from ccdtasks.core import Core
+from ccdtasks.core.access import SHELL
 from ccdtasks.core.claims import Claim
 from ccdtasks.core.endings import Outcome
+from ccdtasks.core.facts import MODEL_AUTH
 from ccdtasks.core.moves import Lost
-from ccdtasks.core.states import ACTIVE, FINAL, MOVES
-from ccdtasks.db.enums import Effect, Reason, RunStatus
-from ccdtasks.db.models import DiscordMessage, RunEvent, Session, Task, TaskRun
-from ccdtasks.errors import Conflict
+from ccdtasks.db.enums import Reason, RunStatus
+from ccdtasks.db.models import Profile, TaskRun
+from ccdtasks.errors import Conflict, Denied, Invalid, LimitReached, NotFound
 from tests.clock import MoveableClock
+from tests.conftest import postgres_database
+from tests.invariants import Seen, check_rows
 from tests.people import ANN, BOB
 from tests.stories import BOOT, RESULT, completed, lines, make_task
 
 LIMIT = 3
-TASKS = {"reads": (ANN, {}), "acts": (ANN, {"effect": "acts"}), "bobs": (BOB, {})}
-CLAIMS = st.integers(0, 7)
+TASKS = {"reads": (ANN, {}), "acts": (ANN, {"effect": "acts"}), "waits": (ANN, {"overlap": "queue"}), "bobs": (BOB, {})}
+NAMES, CLAIMS = st.sampled_from(sorted(TASKS)), st.integers(0, 7)
+REFUSED = (Conflict, Denied, Invalid, LimitReached, NotFound, Lost)
+TIMES = ["*/5 * * * *", "0 9 * * 1-5", "30 2 * * *", "@hourly", "in 20m", "at 2026-01-19 09:00"]
+REASONS = [Reason.LOST, Reason.BLOCKED, Reason.MODEL_AUTH]
+CRASHES = st.sampled_from([None, None, None, None, None, "before", "after"])
+"""When the process dies: just before the act's commit, just after it, or not."""
+
+
+class Crash(Exception):
+    """The process dies."""
 
 
 class Lives(RuleBasedStateMachine):
     """Acts of people and of engines, some of which still hold claims that others have taken over."""
 
-    template: Path
+    database: Callable[[Path], AbstractContextManager[str]]
 
     def __init__(self) -> None:
         super().__init__()
         self.loop = asyncio.new_event_loop()
         self.folder = Path(tempfile.mkdtemp(prefix="ccd-lives-"))
-        shutil.copy(self.template, self.folder / "ccdtasks.db")
+        self.opened_database = type(self).database(self.folder)
+        self.config = Config(
+            database=DatabaseConfig(url=self.opened_database.__enter__()),
+            paths=PathsConfig(data_dir=self.folder),
+            limits=LimitsConfig(starts_per_minute=1000, max_sessions=LIMIT),
+        )
         self.clock = MoveableClock()
         self.claims: list[Claim] = []
-        self.seen: dict[Any, RunStatus] = {}
-        limits = LimitsConfig(starts_per_minute=1000)
-        self.opened = open_core(Config(paths=PathsConfig(data_dir=self.folder), limits=limits), self.clock)
+        self.seen: Seen = {}
+        self.dies_at_commit = False
+        self.open()
+
+    def open(self) -> None:
+        self.opened = open_core(self.config, self.clock)
         self.core: Core = self.do(self.opened.__aenter__())
+        event.listen(self.core.db._writer.sync_engine, "commit", self.on_commit)
+
+    def on_commit(self, _connection: Any) -> None:
+        if self.dies_at_commit:
+            self.dies_at_commit = False
+            raise Crash
 
     def do(self, work: Coroutine[Any, Any, Any]) -> Any:
         return self.loop.run_until_complete(work)
 
-    def guarded(self, work: Coroutine[Any, Any, Any]) -> Any:
-        try:
-            return self.do(work)
-        except Lost:
-            return None
+    def act(self, work: Coroutine[Any, Any, Any], crash: str | None = None) -> Any:
+        """What the act gave; nothing when it was refused, or when the process died and so never heard of it."""
+        self.dies_at_commit = crash == "before"
+        given = None
+        with suppress(Crash, *REFUSED):
+            given = self.do(work)
+        self.dies_at_commit = False
+        if crash is None:
+            return given
+        self.restart()
+        return None
+
+    @rule()
+    def restart(self) -> None:
+        """Another process: it adopts what lives, removes what does not, and the old claims stay with a thawed one."""
+        self.do(self.opened.__aexit__(None, None, None))
+        self.open()
+        for claimed in self.do(self.core.claims.open()):
+            if claimed.is_live:
+                self.claims.append(claimed)
+            else:
+                self.do(self.core.claims.removed(claimed))
+        self.do(self.core.profiles.release_stale())
 
     def teardown(self) -> None:
         self.do(self.opened.__aexit__(None, None, None))
         self.loop.close()
+        self.opened_database.__exit__(None, None, None)
         shutil.rmtree(self.folder)
 
     @initialize()
     def make_tasks(self) -> None:
-        for name, (actor, config) in TASKS.items():
-            self.do(make_task(self.core, name, actor=actor, **config))
+        for name in TASKS:
+            self.make(name)
 
-    @rule(name=st.sampled_from(sorted(TASKS)))
-    def start(self, name: str) -> None:
-        self.do(self.core.runs.start(TASKS[name][0], name))
+    # -- people
 
-    @rule(name=st.sampled_from(sorted(TASKS)), force=st.booleans())
-    def stop(self, name: str, force: bool) -> None:
-        with suppress(Conflict):
-            self.do(self.core.runs.stop(TASKS[name][0], name, force))
+    @rule(name=NAMES)
+    def make(self, name: str) -> None:
+        actor, config = TASKS[name]
+        self.act(make_task(self.core, name, actor=actor, **config))
 
-    @rule()
-    def claim(self) -> None:
-        claimed = self.do(self.core.claims.claim_next(self.clock.now(), BOOT, LIMIT))
-        if claimed:
-            self.claims.append(claimed)
+    @rule(name=NAMES)
+    def delete(self, name: str) -> None:
+        self.act(self.core.tasks.delete(TASKS[name][0], name, confirm=True))
 
-    @rule(minutes=st.sampled_from([1, 61]))
+    @rule(name=NAMES, crash=CRASHES)
+    def start(self, name: str, crash: str | None) -> None:
+        self.act(self.core.runs.start(TASKS[name][0], name), crash)
+
+    @rule(number=CLAIMS)
+    def again(self, number: int) -> None:
+        if claimed := self.pick(number):
+            self.act(self.core.runs.again(SHELL, claimed.run_id))
+
+    @rule(name=NAMES, force=st.booleans(), crash=CRASHES)
+    def stop(self, name: str, force: bool, crash: str | None) -> None:
+        self.act(self.core.runs.stop(TASKS[name][0], name, force), crash)
+
+    @rule(name=NAMES, when=st.sampled_from(TIMES), zone=st.sampled_from(["UTC", "Europe/Berlin"]), crash=CRASHES)
+    def schedule(self, name: str, when: str, zone: str, crash: str | None) -> None:
+        self.act(self.core.schedules.set(TASKS[name][0], name, when, zone), crash)
+
+    @rule(name=NAMES)
+    def unschedule(self, name: str) -> None:
+        self.act(self.core.schedules.remove(TASKS[name][0], name))
+
+    @rule(name=NAMES, crash=CRASHES)
+    def pause(self, name: str, crash: str | None) -> None:
+        self.act(self.core.schedules.pause(TASKS[name][0], name), crash)
+
+    @rule(name=NAMES)
+    def resume(self, name: str) -> None:
+        self.act(self.core.schedules.resume(TASKS[name][0], name))
+
+    @rule(name=NAMES, upstream=NAMES, required=st.booleans(), mode=st.sampled_from(["all", "any"]))
+    def depend(self, name: str, upstream: str, required: bool, mode: Any) -> None:
+        self.act(self.core.dependencies.add(SHELL, name, upstream, required=required, mode=mode))
+
+    @rule(name=NAMES, upstream=NAMES, crash=CRASHES)
+    def let_go(self, name: str, upstream: str, crash: str | None) -> None:
+        self.act(self.core.dependencies.remove(SHELL, name, upstream), crash)
+
+    # -- time
+
+    @rule(minutes=st.sampled_from([1, 6, 61, 24 * 60]))
     def wait(self, minutes: int) -> None:
         self.clock.advance(minutes=minutes)
+
+    @rule(seconds=st.sampled_from([-86_400, -3600, -30, 30, 3600, 86_400]))
+    def set_clock(self, seconds: int) -> None:
+        """Somebody sets the host's clock."""
+        self.clock.set(self.clock.now() + timedelta(seconds=seconds))
+
+    @rule(crash=CRASHES)
+    def fire(self, crash: str | None) -> None:
+        self.act(self.core.firing.fire_due(), crash)
+
+    @rule()
+    def watch(self) -> None:
+        self.act(self.core.deadman.check())
+
+    # -- engines
+
+    @rule(crash=CRASHES)
+    def claim(self, crash: str | None) -> None:
+        claimed = self.act(self.core.claims.claim_next(self.clock.now(), BOOT, LIMIT), crash)
+        if claimed:
+            self.claims.append(claimed)
 
     def pick(self, number: int) -> Claim | None:
         """Recent claims and old ones."""
         return self.claims[-1 - number] if number < len(self.claims) else None
 
-    @rule(number=CLAIMS)
-    def come_up(self, number: int) -> None:
+    @rule(number=CLAIMS, crash=CRASHES)
+    def come_up(self, number: int, crash: str | None) -> None:
         if claimed := self.pick(number):
-            self.guarded(self.core.claims.created(claimed, "c"))
-            self.guarded(self.core.claims.running(claimed))
+            self.act(self.core.claims.created(claimed, "c"))
+            self.act(self.core.claims.running(claimed), crash)
 
-    @rule(number=CLAIMS, kind=st.sampled_from(["progress", "result", "human_needed", "human_done"]))
-    def write(self, number: int, kind: str) -> None:
+    @rule(number=CLAIMS, kind=st.sampled_from(["progress", "result", "human_needed", "human_done"]), crash=CRASHES)
+    def write(self, number: int, kind: str, crash: str | None) -> None:
         if claimed := self.pick(number):
             event = {"type": kind, "request_id": "r", **(RESULT if kind == "result" else {})}
-            read = self.guarded(self.core.claims.look(claimed))
-            if read:
+            if self.act(self.core.claims.look(claimed)):
                 known = next(each for each in self.do(self.core.claims.open()) if each.session_id == claimed.session_id)
-                self.guarded(self.core.claims.record(claimed, lines(event, first=known.events_seq + 1), 1))
+                written = lines(event, first=known.events_seq + 1)
+                self.act(self.core.claims.record(claimed, written, known.events_offset + 1), crash)
 
     @rule(number=CLAIMS)
     def collect(self, number: int) -> None:
         if claimed := self.pick(number):
-            self.guarded(self.core.claims.collecting(claimed))
+            self.act(self.core.claims.collecting(claimed))
 
-    @rule(number=CLAIMS, good=st.booleans(), reason=st.sampled_from([Reason.LOST, Reason.BLOCKED]))
-    def finish(self, number: int, good: bool, reason: Reason) -> None:
+    @rule(number=CLAIMS, good=st.booleans(), reason=st.sampled_from(REASONS), crash=CRASHES)
+    def finish(self, number: int, good: bool, reason: Reason, crash: str | None) -> None:
         if claimed := self.pick(number):
             outcome = completed() if good else Outcome(RunStatus.FAILED, reason)
-            self.guarded(self.core.claims.finish(claimed, outcome))
+            self.act(self.core.claims.finish(claimed, outcome), crash)
 
-    @rule(number=CLAIMS)
-    def put_off(self, number: int) -> None:
+    @rule(number=CLAIMS, crash=CRASHES)
+    def succeed(self, number: int, crash: str | None) -> None:
+        """The whole way to a good end, which single steps seldom find."""
+        self.come_up(number, None)
+        self.write(number, "result", None)
+        self.collect(number)
+        self.finish(number, True, Reason.LOST, crash)
+
+    @rule(number=CLAIMS, crash=CRASHES)
+    def put_off(self, number: int, crash: str | None) -> None:
         if claimed := self.pick(number):
-            self.guarded(self.core.claims.requeue(claimed, self.clock.now(), Reason.MODEL_UNAVAILABLE))
+            self.act(self.core.claims.requeue(claimed, self.clock.now(), Reason.MODEL_UNAVAILABLE), crash)
 
     @rule()
-    def restart(self) -> None:
-        """The engine adopts what lives and removes what does not."""
+    def clean(self) -> None:
+        """Containers of runs that are over go."""
         for claimed in self.do(self.core.claims.open()):
             if not claimed.is_live:
-                self.do(self.core.claims.removed(claimed))
+                self.act(self.core.claims.removed(claimed))
+
+    @rule()
+    def release(self) -> None:
+        self.act(self.core.facts.release(MODEL_AUTH))
+
+    @rule(number=CLAIMS)
+    def lease(self, number: int) -> None:
+        if claimed := self.pick(number):
+            self.act(self._lease(claimed))
+
+    async def _lease(self, claimed: Claim) -> None:
+        async with self.core.db.write() as session:
+            profile = await session.scalar(select(Profile).where(Profile.name == "shop"))
+            run = await session.get_one(TaskRun, claimed.run_id)
+            if profile is None:
+                session.add(Profile(name="shop", owner_user_id=run.owner_user_id, leased_by=claimed.session_id))
+            elif profile.leased_by is None:
+                profile.leased_by = claimed.session_id
 
     @invariant()
     def what_always_holds(self) -> None:
-        if hasattr(self, "core"):
-            self.do(self.check())
-
-    async def check(self) -> None:
-        async with self.core.db.read() as session:
-            runs = (await session.scalars(select(TaskRun))).all()
-            sessions = (await session.scalars(select(Session))).all()
-            tasks = {task.id: task for task in await session.scalars(select(Task))}
-            messages = (await session.scalars(select(DiscordMessage))).all()
-            events = (await session.scalars(select(RunEvent).order_by(RunEvent.session_id, RunEvent.seq))).all()
-        by_id = {run.id: run for run in runs}
-        containers = [each for each in sessions if each.removed_at is None]
-        told = Counter(message.task_run_id for message in messages if message.key == "result")
-
-        assert len(containers) <= LIMIT
-        chains = Counter(by_id[each.run_id].retry_of or each.run_id for each in containers)
-        assert all(number == 1 for number in chains.values())  # nothing runs twice
-        for run in runs:
-            before = self.seen.get(run.id, run.status)
-            assert run.status is before or _reachable(before, run.status), f"{before} -> {run.status}"
-            assert (run.status in FINAL) == (run.completed_at is not None)
-            assert told[run.id] == (run.status in FINAL)  # told once, and only when it ended
-            assert (run.reason is not None) == (run.status is RunStatus.FAILED)
-            assert run.required_intervention == (run.status is RunStatus.NEEDS_HUMAN)
-            assert run.status is not RunStatus.COMPLETED or run.result_data
-            current = [each for each in containers if each.run_id == run.id and each.epoch == run.epoch]
-            assert run.status not in ACTIVE or len(current) == 1
-            retries = [
-                each for each in runs if each.retry_of == (run.retry_of or run.id) and each.attempt == run.attempt + 1
-            ]
-            assert len(retries) <= 1
-            if retries:
-                assert run.status is RunStatus.FAILED
-                assert not (tasks[run.task_id].effect is Effect.ACTS and run.started_at)
-            assert run.attempt <= 3
-            self.seen[run.id] = run.status
-        for task in tasks.values():
-            mine = [run for run in runs if run.task_id == task.id]
-            assert task.success_count == sum(run.status is RunStatus.COMPLETED for run in mine)
-            assert task.failure_count == sum(run.status is RunStatus.FAILED for run in mine)
-        numbers: dict[Any, list[int]] = {}
-        for event in events:
-            numbers.setdefault(event.session_id, []).append(event.seq)
-        assert all(seen == list(range(1, len(seen) + 1)) for seen in numbers.values())
+        self.do(check_rows(self.core.db, LIMIT, self.seen))
 
 
-def _reachable(before: RunStatus, after: RunStatus) -> bool:
-    """In one or more legal moves."""
-    reached, border = {before}, {before}
-    while border:
-        border = {target for status in border for target in MOVES[status]} - reached
-        reached |= border
-    return after in reached
-
-
-@pytest.mark.slow
-def test_random_lives_keep_the_invariants(sqlite_template: Path) -> None:
-    Lives.template = sqlite_template
-    checks = [HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large]
+def live(database: Callable[[Path], AbstractContextManager[str]], lives: int) -> None:
+    """A few lives where every minute counts, `lives` of them where everything is tried."""
+    is_complete = bool(os.environ.get("CCDTEST_COMPLETE"))
+    Lives.database = staticmethod(database)  # type: ignore[method-assign]
     run_state_machine_as_test(
-        Lives, settings=settings(max_examples=25, stateful_step_count=35, deadline=None, suppress_health_check=checks)
+        Lives,
+        settings=settings(
+            max_examples=lives if is_complete else 5,
+            stateful_step_count=60 if is_complete else 30,
+            deadline=None,
+            suppress_health_check=[*HealthCheck],
+        ),
     )
+
+
+def test_random_lives_on_sqlite(sqlite_template: Path) -> None:
+    @contextmanager
+    def database(folder: Path) -> Iterator[str]:
+        shutil.copy(sqlite_template, folder / "ccdtasks.db")
+        yield f"sqlite+aiosqlite:///{folder / 'ccdtasks.db'}"
+
+    live(database, 60)
+
+
+@pytest.mark.postgres
+def test_random_lives_on_postgres(postgres_folder: Path, postgres_template: str) -> None:
+    live(lambda _: postgres_database(postgres_folder, postgres_template), 30)

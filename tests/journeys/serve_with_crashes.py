@@ -1,6 +1,8 @@
 """`ccdtasks serve` that kills itself with SIGKILL at one chosen step; the product knows nothing of it.
 
 python -m tests.journeys.serve_with_crashes CONFIG.toml Claims.created:before
+
+`run_forked` is the same for a process that was forked from one that has imported everything: it starts at once.
 """
 
 from __future__ import annotations
@@ -56,7 +58,20 @@ def crash_at(point: str) -> None:
     setattr(owner, method_name, functools.wraps(method)(double))
 
 
+def run(config_path: str, point: str | None = None) -> None:
+    """The service, until it is killed or told to end."""
+    if point:
+        crash_at(point)
+    asyncio.run(serve(load_config(Path(config_path)).config, patience=QUICK))
+
+
+def run_forked(config_path: str, log_path: str, point: str | None) -> None:
+    """The target of a forked process; what it says goes to the end of the log."""
+    log = os.open(log_path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    for stream in (1, 2):
+        os.dup2(log, stream)
+    run(config_path, point)
+
+
 if __name__ == "__main__":
-    if len(sys.argv) > 2:
-        crash_at(sys.argv[2])
-    asyncio.run(serve(load_config(Path(sys.argv[1])).config, patience=QUICK))
+    run(*sys.argv[1:])

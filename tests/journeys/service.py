@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import multiprocessing
 import shutil
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -21,6 +23,10 @@ from ccdtasks.core.access import SHELL
 from ccdtasks.core.runs import RunView
 from ccdtasks.core.states import FINAL
 from ccdtasks.core.tasks import TaskDraft
+from tests.journeys.serve_with_crashes import run_forked
+
+_FORKS = multiprocessing.get_context("forkserver")
+_FORKS.set_forkserver_preload(["tests.journeys.serve_with_crashes"])
 
 PLANTED_KEY = "sk-ant-api03-planted-key-of-the-journey"
 
@@ -46,6 +52,20 @@ class Instance:
             if process.poll() is None:
                 process.terminate()
             process.wait(60)
+
+    @contextmanager
+    def forked(self, point: str | None = None) -> Iterator[ForkServerProcess]:
+        """The service in a process that starts at once, and kills itself at `point`."""
+        arguments = (str(self.config_path), str(self.folder / "serve.log"), point)
+        process = _FORKS.Process(target=run_forked, args=arguments)
+        process.start()
+        try:
+            yield process
+        finally:
+            process.terminate()
+            process.join(60)
+            process.kill()
+            process.join()
 
     def crashing(self, *point: str) -> tuple[str, ...]:
         """The command of a service that kills itself at a step."""

@@ -1,0 +1,313 @@
+"""What docs/invariants.md says, as assertions over one consistent look at the rows, the containers and the folders.
+
+The journeys, the engine's tests and the random lives all use this one list; `I1` and its like are the lines there.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import select
+
+from ccdtasks.adapters.containers import ContainerState
+from ccdtasks.adapters.podman import Podman
+from ccdtasks.core import Core
+from ccdtasks.core.chains import KEY
+from ccdtasks.core.results import stored_result
+from ccdtasks.core.states import ACTIVE, FINAL, MOVES
+from ccdtasks.core.taskconfig import read_config
+from ccdtasks.db import Database
+from ccdtasks.db.enums import ArtifactState, Effect, RunStatus, Trigger
+from ccdtasks.db.models import (
+    Artifact,
+    DiscordMessage,
+    Profile,
+    RunEvent,
+    ScheduleHistory,
+    Session,
+    Task,
+    TaskRun,
+)
+from ccdtasks.engine.folder import RunFolders
+from ccdtasks.errors import Unavailable
+
+Seen = dict[UUID, RunStatus]
+
+
+@dataclass
+class World:
+    """Everything that the rows say at one moment. `seen`: the states of an earlier look."""
+
+    runs: Sequence[TaskRun]
+    sessions: Sequence[Session]
+    tasks: dict[UUID, Task]
+    messages: Sequence[DiscordMessage]
+    events: Sequence[tuple[UUID, int]]
+    artifacts: Sequence[Artifact]
+    history: Sequence[ScheduleHistory]
+    profiles: Sequence[Profile]
+    max_sessions: int
+    seen: Seen
+
+    def __post_init__(self) -> None:
+        self.by_id = {run.id: run for run in self.runs}
+        self.open = [each for each in self.sessions if each.removed_at is None]
+
+    def thread(self, run: TaskRun) -> UUID:
+        """A run and all its retries have this id in common."""
+        return run.retry_of or run.id
+
+    def retries(self, run: TaskRun) -> list[TaskRun]:
+        return [
+            each
+            for each in self.runs
+            if each.retry_of == self.thread(run) and each.trigger is Trigger.RETRY and each.attempt == run.attempt + 1
+        ]
+
+
+async def look(db: Database, max_sessions: int, seen: Seen | None = None) -> World:
+    """Reads all rows in one snapshot, also while others write."""
+    async with db.read() as session:
+        if not db.is_sqlite:
+            await session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
+
+        async def rows(kind: Any) -> Sequence[Any]:
+            return (await session.scalars(select(kind))).all()
+
+        events = await session.execute(select(RunEvent.session_id, RunEvent.seq).where(RunEvent.seq > 0))
+        return World(
+            runs=await rows(TaskRun),
+            sessions=await rows(Session),
+            tasks={task.id: task for task in await rows(Task)},
+            messages=await rows(DiscordMessage),
+            events=[(session_id, seq) for session_id, seq in events],
+            artifacts=await rows(Artifact),
+            history=await rows(ScheduleHistory),
+            profiles=await rows(Profile),
+            max_sessions=max_sessions,
+            seen={} if seen is None else seen,
+        )
+
+
+def i1_nothing_runs_twice(world: World) -> None:
+    threads = Counter(world.thread(world.by_id[each.run_id]) for each in world.open)
+    assert not _more_than_once(threads.elements())
+
+
+def i2_no_more_sessions_than_allowed(world: World) -> None:
+    assert len(world.open) <= world.max_sessions
+
+
+def i3_only_legal_moves(world: World) -> None:
+    for run in world.runs:
+        before = world.seen.get(run.id, run.status)
+        assert run.status is before or _reachable(before, run.status), f"{before} -> {run.status}"
+    assert not world.seen.keys() - world.by_id.keys(), "a run is gone"
+    world.seen.update((run.id, run.status) for run in world.runs)
+
+
+def i4_one_claim_holds_a_run(world: World) -> None:
+    for run in world.runs:
+        mine = [each for each in world.sessions if each.run_id == run.id]
+        assert not _more_than_once(each.epoch for each in mine)
+        assert all(each.epoch <= run.epoch for each in mine)
+        holders = [each for each in mine if each.epoch == run.epoch and each.removed_at is None]
+        if run.status in ACTIVE:
+            assert [each.id for each in holders] == [run.session_id]
+        elif run.status not in FINAL:
+            assert not holders
+
+
+def i5_an_end_is_told_once(world: World) -> None:
+    told = Counter(message.task_run_id for message in world.messages if message.key == "result")
+    for run in world.runs:
+        assert told[run.id] == (run.status in FINAL), f"{run.status}, told {told[run.id]} times"
+    assert not _more_than_once((message.task_run_id, message.key) for message in world.messages)
+
+
+def i6_completed_has_its_evidence(world: World) -> None:
+    pictures = Counter(
+        each.run_id
+        for each in world.artifacts
+        if each.name.endswith(".png") and each.state is not ArtifactState.MISSING
+    )
+    for run in world.runs:
+        if run.status is RunStatus.COMPLETED:
+            result = stored_result(run.result_data)
+            assert result is not None
+            assert not result.is_empty
+            assert run.final_url or result.evidence_url
+            assert pictures[run.id]
+
+
+def i7_a_wish_to_stop_is_obeyed(world: World) -> None:
+    for run in world.runs:
+        if run.stop_requested_at is not None:
+            assert run.status in ACTIVE or run.status is RunStatus.CANCELLED, run.status
+
+
+def i8_what_acted_is_not_repeated(world: World) -> None:
+    for run in world.runs:
+        if world.tasks[run.task_id].effect is Effect.ACTS and run.started_at:
+            assert not world.retries(run)
+
+
+def i9_attempts_have_an_end(world: World) -> None:
+    for run in world.runs:
+        retries = world.retries(run)
+        assert len(retries) <= 1
+        assert not retries or run.status is RunStatus.FAILED
+        assert run.attempt <= read_config(world.tasks[run.task_id].config).retries.attempts
+
+
+def i10_each_event_is_stored_once(world: World) -> None:
+    highest, number = Counter[UUID](), Counter[UUID]()
+    for session_id, seq in world.events:
+        highest[session_id] = max(highest[session_id], seq)
+        number[session_id] += 1
+    assert highest == number
+    assert all(each.events_seq == highest[each.id] for each in world.sessions)
+
+
+def i11_dates_and_reasons_fit_the_state(world: World) -> None:
+    for run in world.runs:
+        assert (run.completed_at is not None) == (run.status in FINAL)
+        assert (run.reason is not None) == (run.status is RunStatus.FAILED)
+        assert run.required_intervention == (run.status is RunStatus.NEEDS_HUMAN)
+
+
+def i12_counters_are_numbers_of_runs(world: World) -> None:
+    ends = Counter((run.task_id, run.status) for run in world.runs)
+    cancelled = Counter(run.task_id for run in world.runs if run.status is RunStatus.CANCELLED and run.started_at)
+    for task in world.tasks.values():
+        good, bad = ends[task.id, RunStatus.COMPLETED], ends[task.id, RunStatus.FAILED]
+        assert (task.success_count, task.failure_count) == (good, bad), task.task_name
+        assert task.run_count == good + bad + cancelled[task.id], task.task_name
+
+
+def i13_what_was_told_is_there(world: World) -> None:
+    for message in world.messages:
+        retry = message.payload.get("retry_run_id") if message.key == "result" else None
+        assert retry is None or UUID(retry) in world.by_id
+    for run in world.runs:
+        announced = {m.key for m in world.messages if m.task_run_id == run.id}
+        assert "card" in announced
+        assert run.retry_of or "opening" in announced
+
+
+def i14_a_time_has_one_run_and_one_note(world: World) -> None:
+    scheduled = [run for run in world.runs if run.scheduled_for is not None]
+    assert not _more_than_once((run.task_id, run.scheduled_for) for run in scheduled)
+    fired = Counter((row.task_id, row.scheduled_for) for row in world.history if row.action == "triggered")
+    assert fired == Counter((run.task_id, run.scheduled_for) for run in scheduled)
+
+
+def i15_a_schedule_has_a_next_time(world: World) -> None:
+    for task in world.tasks.values():
+        can_fire = task.schedule_cron is not None and task.enabled and not task.paused
+        assert (task.next_run_at is not None) == can_fire, f"{task.task_name}: {task.schedule_cron} {task.next_run_at}"
+
+
+def i16_a_task_runs_once_in_a_chain(world: World) -> None:
+    firsts = [run for run in world.runs if run.chain_id is not None and run.retry_of is None]
+    assert not _more_than_once((run.task_id, run.chain_id) for run in firsts)
+
+
+def i17_who_waits_has_somebody_to_wait_for(world: World) -> None:
+    going = Counter(run.chain_id for run in world.runs if run.status not in FINAL)
+    waiting = Counter(run.chain_id for run in world.runs if run.status is RunStatus.WAITING_DEPENDENCY)
+    assert all(going[chain] > number for chain, number in waiting.items())
+    summaries = [message.key for message in world.messages if message.key.startswith(KEY)]
+    assert not _more_than_once(summaries)
+
+
+def i18_a_profile_has_one_holder(world: World) -> None:
+    leases = [each.leased_by for each in world.profiles if each.leased_by is not None]
+    assert set(leases) <= {each.id for each in world.sessions}
+
+
+RULES: tuple[Callable[[World], None], ...] = (
+    i1_nothing_runs_twice,
+    i2_no_more_sessions_than_allowed,
+    i3_only_legal_moves,
+    i4_one_claim_holds_a_run,
+    i5_an_end_is_told_once,
+    i6_completed_has_its_evidence,
+    i7_a_wish_to_stop_is_obeyed,
+    i8_what_acted_is_not_repeated,
+    i9_attempts_have_an_end,
+    i10_each_event_is_stored_once,
+    i11_dates_and_reasons_fit_the_state,
+    i12_counters_are_numbers_of_runs,
+    i13_what_was_told_is_there,
+    i14_a_time_has_one_run_and_one_note,
+    i15_a_schedule_has_a_next_time,
+    i16_a_task_runs_once_in_a_chain,
+    i17_who_waits_has_somebody_to_wait_for,
+    i18_a_profile_has_one_holder,
+)
+
+
+async def check_rows(db: Database, max_sessions: int, seen: Seen | None = None) -> World:
+    """Asserts everything that the rows alone can show."""
+    world = await look(db, max_sessions, seen)
+    for rule in RULES:
+        rule(world)
+    return world
+
+
+async def check_invariants(
+    core: Core, podman: Podman | None = None, folders: RunFolders | None = None, seen: Seen | None = None
+) -> None:
+    """Asserts every invariant: of the rows, and of containers and folders where they are given.
+
+    Containers and folders are listed before the rows, as the reaper does it. May be asked while an engine works; what
+    lies about only because a process died is not wrong, but it must belong to one open session, and no two to one run.
+    """
+    gone = {each.id for each in (await look(core.db, 0)).sessions if each.removed_at is not None}
+    containers = await _containers(core, podman) if podman else []
+    names = folders.names() if folders else []
+    world = await check_rows(core.db, core.config.limits.max_sessions, seen)
+    by_name = {each.container_name: each for each in world.sessions}
+    by_folder = {each.folder: each for each in world.sessions}
+    living = [each for each in containers if each.labels.get("ccdtasks.role") != "sweep"]
+    assert {each.name for each in living} <= by_name.keys(), "a container without a session"
+    assert set(names) <= by_folder.keys(), "a folder without a session"
+    holders = [by_name[each.name] for each in living]
+    assert not gone & {each.id for each in (*holders, *map(by_folder.__getitem__, names))}, "removed, and still there"
+    assert not _more_than_once(world.thread(world.by_id[each.run_id]) for each in holders), "two containers of one run"
+    assert len(living) <= world.max_sessions
+
+
+async def nothing_is_left(core: Core, podman: Podman, folders: RunFolders) -> None:
+    """At rest: every run has ended, and no container, folder, lease or open session remains."""
+    assert await podman.list(await core.facts.instance_id()) == []
+    assert folders.names() == []
+    world = await check_rows(core.db, core.config.limits.max_sessions)
+    assert [run.status for run in world.runs if run.status not in FINAL] == []
+    assert world.open == []
+    assert [each.name for each in world.profiles if each.leased_by] == []
+
+
+async def _containers(core: Core, podman: Podman) -> list[ContainerState]:
+    try:
+        return await podman.list(await core.facts.instance_id())
+    except Unavailable:  # then nothing is known about containers
+        return []
+
+
+def _more_than_once(items: Iterable[Any]) -> list[Any]:
+    return [item for item, number in Counter(items).items() if number > 1]
+
+
+def _reachable(before: RunStatus, after: RunStatus) -> bool:
+    """In one or more legal moves."""
+    reached, border = {before}, {before}
+    while border:
+        border = {target for status in border for target in MOVES[status]} - reached
+        reached |= border
+    return after in reached
