@@ -145,6 +145,7 @@ async def test_the_inside_is_sealed(podman: Podman, spec: ContainerSpec, tmp_pat
         """
         echo uid=$(id -u):$(id -g)
         grep -E '^(CapEff|CapBnd|CapPrm|NoNewPrivs|Seccomp):' /proc/self/status | tr -d '\\t'
+        awk '$2 == "/" || $2 == "/run/ccdtasks/host" { print "mount=" $2 "," substr($4, 1, 2) }' /proc/mounts
         echo links=$(ls /sys/class/net | xargs)
         echo routes=$(tail -n +2 /proc/net/route | wc -l)
         for path in /x /usr/x /run/ccdtasks/host/x; do touch $path 2>/dev/null && echo wrote=$path; done
@@ -158,6 +159,7 @@ async def test_the_inside_is_sealed(podman: Podman, spec: ContainerSpec, tmp_pat
     assert "uid=2000:2000" in lines
     assert {"CapEff:0000000000000000", "CapBnd:0000000000000000", "CapPrm:0000000000000000"} <= set(lines)
     assert {"NoNewPrivs:1", "Seccomp:2"} <= set(lines)
+    assert {"mount=/,ro", "mount=/run/ccdtasks/host,ro"} <= set(lines)
     assert "links=lo" in lines
     assert "routes=0" in lines
     assert "wrote=" not in said

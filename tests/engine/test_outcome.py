@@ -39,9 +39,8 @@ def test_somebodys_stop_is_no_failure() -> None:
 
 def test_work_that_was_done_in_the_last_moment_counts() -> None:
     assert _judge(COMPLETED, cause=Cause(Reason.TIMEOUT, "late")).status is RunStatus.COMPLETED
-    assert _judge({"outcome": "stopped"}, cause=Cause(Reason.TIMEOUT, "late")) == Verdict(
-        RunStatus.FAILED, Reason.TIMEOUT, "late"
-    )
+    for word in ({"outcome": "stopped"}, {"outcome": "completed", "result_submitted": False}, None):
+        assert _judge(word, cause=Cause(Reason.TIMEOUT, "late")) == Verdict(RunStatus.FAILED, Reason.TIMEOUT, "late")
 
 
 def test_a_stop_from_outside_is_an_interruption() -> None:

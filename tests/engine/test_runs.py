@@ -15,6 +15,7 @@ from ccdtasks.config import Config
 from ccdtasks.core.access import SHELL
 from ccdtasks.core.runs import RunView
 from ccdtasks.db.enums import ArtifactKind, ArtifactState, Reason, RunStatus
+from ccdtasks.engine.dispatcher import available_memory_mib
 from tests.engine.conftest import PLANTED_KEY, Engine, running_engine
 
 pytestmark = pytest.mark.image
@@ -33,7 +34,7 @@ async def test_a_run_completes_with_result_files_and_figures(engine: Engine) -> 
     assert (run.pages_loaded, run.http_requests_made, run.data_transferred_bytes) == (3, 40, 5070)
     assert (run.final_url, run.final_title) == ("https://shop.example/final", "Shop")
     files = {artifact.name: artifact for artifact in view.artifacts}
-    assert set(files) == {"final.png", "prices.csv", "agent.log", "results.csv", "results.json"}
+    assert set(files) == {"final.png", "prices.csv", "agent.log", "results.csv", "results.json", "starts.txt"}
     assert all(file.state is ArtifactState.STORED for file in files.values())
     assert files["prices.csv"].caption == "All prices"
     assert files["agent.log"].kind is ArtifactKind.LOG
@@ -47,6 +48,13 @@ async def test_every_event_is_in_the_log_once(engine: Engine) -> None:
     events = await engine.events(view.run.id)
     assert [seq for seq, _, _ in events] == list(range(1, 14))
     assert [kind for _, kind, _ in events][:3] == ["session_started", "step_started", "step_finished"]
+
+
+async def test_what_was_told_in_the_last_moment_is_in_the_log(engine: Engine) -> None:
+    view = await engine.run("talks-a-lot")
+    assert view.session is not None
+    assert view.session.events_seq == 3002
+    assert view.run.status is RunStatus.COMPLETED
 
 
 async def test_stopping_gives_the_session_time_to_collect(engine: Engine) -> None:
@@ -120,7 +128,7 @@ async def test_each_failure_has_its_reason_and_words(
 
 async def test_what_a_failed_run_left_is_kept(engine: Engine) -> None:
     view = await engine.run("session-crashed")
-    assert [artifact.name for artifact in view.artifacts] == ["final.png"]
+    assert {"final.png", "starts.txt"} <= {artifact.name for artifact in view.artifacts}
     assert view.run.error_screenshot_url == "final.png"
     assert view.run.final_url == "https://shop.example/x"
     view = await engine.run("crashes")
@@ -247,3 +255,9 @@ async def test_more_runs_than_sessions_wait_their_turn(settings: Config) -> None
             assert (await engine.end(run)).run.status is RunStatus.COMPLETED
         assert most <= 2
         await engine.is_clean()
+
+
+def test_the_kernel_says_how_much_memory_there_is(tmp_path: Path) -> None:
+    (tmp_path / "meminfo").write_text("MemTotal: 8000000 kB\nMemAvailable:    2048000 kB\n")
+    assert available_memory_mib(tmp_path / "meminfo") == 2000
+    assert available_memory_mib(tmp_path / "absent") is None
