@@ -28,7 +28,9 @@ from ccdtasks.engine.parts import Parts, Patience
 from ccdtasks.engine.reaper import Reaper
 from ccdtasks.events import RunChanged, wait_for_bell
 from ccdtasks.gateways.resolver import Resolve
+from ccdtasks.times import Clock
 from tests.doubles.podman import guest_image, podman_service
+from tests.invariants import check_invariants
 
 QUICK = Patience(launch_s=3, stop_s=1.5, over_s=0.5, silence_s=3, drain_s=5, busy_poll_s=0.02, idle_poll_s=0.05,
                  look_s=0.1, weigh_s=0.3)  # fmt: skip
@@ -119,9 +121,10 @@ def settings(short_dir: Path, podman_socket: Path, image: str) -> Config:
 
 @asynccontextmanager
 async def running_engine(
-    config: Config, patience: Patience = QUICK, resolve: Resolve | None = None
+    config: Config, patience: Patience = QUICK, resolve: Resolve | None = None, clock: Clock | None = None
 ) -> AsyncIterator[Engine]:
-    async with open_core(config) as core, open_parts(core, patience, resolve) as parts:
+    """An engine; when it ends, whatever was done to it, every invariant holds."""
+    async with open_core(config, clock) as core, open_parts(core, patience, resolve) as parts:
         dispatcher = Dispatcher(parts)
         engine = Engine(core, parts, dispatcher, Reaper(parts, dispatcher.holds))
         task = asyncio.create_task(dispatcher.run())
@@ -130,6 +133,7 @@ async def running_engine(
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
+        await check_invariants(core, parts.podman, parts.folders)
 
 
 @pytest.fixture
