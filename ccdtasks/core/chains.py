@@ -3,6 +3,7 @@
     root ends -> its followers: waiting_dependency -> queued      every upstream of the chain is satisfied (or any one)
                                                    -> failed      a required one was not: `dependency_failed`
                                                    -> cancelled   the task is paused, or nothing leads to it any more
+    a run that was retried by hand completes -> another attempt of those that did not run because of it
     all ended -> one summary in the notification channel
 
 All runs of a chain have the id of its first run as `chain_id`; a constraint allows each task one run in it, besides
@@ -15,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
+from typing import Any
 from uuid import UUID, uuid4
 
 from sqlalchemy import or_, select, update
@@ -22,6 +24,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from ccdtasks.core.artifacts import artifacts_of
 from ccdtasks.core.graph import Edge, Graph, load_graph, names_of
+from ccdtasks.core.lineage import first_of, next_attempt
 from ccdtasks.core.lookup import end_of_queue
 from ccdtasks.core.moves import move
 from ccdtasks.core.outbox import Outbox
@@ -37,7 +40,7 @@ from ccdtasks.core.upstream import (
     upstreams_of,
 )
 from ccdtasks.db import Database
-from ccdtasks.db.enums import MessageType, RunStatus, Trigger
+from ccdtasks.db.enums import MessageType, Reason, RunStatus, Trigger
 from ccdtasks.db.models import Artifact, Task, TaskDependency, TaskRun
 from ccdtasks.errors import Invalid, NotFound
 from ccdtasks.times import Clock
@@ -91,6 +94,14 @@ class _Chain:
     tasks: dict[UUID, Task]
     runs: dict[UUID, TaskRun]
 
+    def may_revive(self, task_id: UUID) -> bool:
+        """Whether a run that another one kept from running has another chance: one before it has ended since."""
+        run = self.runs.get(task_id)
+        if run is None or run.reason is not Reason.DEPENDENCY_FAILED or run.started_at or run.completed_at is None:
+            return False
+        before = [self.runs[edge.upstream_id] for edge in self.inside(task_id) if not self.is_pending(edge)]
+        return any(each.completed_at and each.completed_at > run.completed_at for each in before)
+
     @property
     def is_over(self) -> bool:
         return self.reached <= self.runs.keys() and all(run.status in FINAL for run in self.runs.values())
@@ -142,7 +153,8 @@ class Chains:
         """Does what follows from the end of `run`, after which no retry comes, in the caller's transaction."""
         chain_id = run.chain_id
         if chain_id is None:
-            if not (await load_graph(session)).followers(run.task_id):
+            direct = await load_graph(session, TaskDependency.depends_on_task_id == run.task_id)
+            if not direct.followers(run.task_id):
                 return
             chain_id = run.retry_of or run.id
             await session.flush()
@@ -192,6 +204,8 @@ class Chains:
             run = chain.runs.get(task_id)
             if run is None or run.status is RunStatus.WAITING_DEPENDENCY:
                 await self._advance(session, chain, task_id, end)
+            elif chain.may_revive(task_id) and chain.judge(task_id).next is _Next.RUN:
+                await self._revive(session, chain, task_id)
         for task_id, run in chain.runs.items():
             if run.status is RunStatus.WAITING_DEPENDENCY and task_id not in chain.reached:
                 await end(session, run, RunStatus.CANCELLED, "It did not run: it no longer runs after another task.")
@@ -231,6 +245,23 @@ class Chains:
                 await end(session, run, RunStatus.FAILED, f"It did not run: {error.message}")
         chain.runs[task_id] = run
 
+    async def _revive(self, session: AsyncSession, chain: _Chain, task_id: UUID) -> None:
+        """Another attempt, in the same thread, of a run that was kept from running; a paused task stays as it is."""
+        task, run = chain.tasks[task_id], chain.runs[task_id]
+        if task.paused or not task.enabled:
+            return
+        try:
+            values = await self._values(session, chain, task)
+        except Invalid:
+            return
+        now = self._clock.now()
+        attempt = await next_attempt(session, run, now, trigger=Trigger.DEPENDENCY, not_before=None, **values)
+        first = await session.get_one(TaskRun, first_of(run))
+        payload = {"task": task.task_name, "session_id": str(first.id), "trigger": Trigger.DEPENDENCY.value}
+        await self._outbox.put(session, first, "opening", MessageType.RUN_OPENING, payload)
+        await self._outbox.put(session, attempt, "card", MessageType.LIVE_CARD)
+        chain.runs[task_id] = attempt
+
     async def _insert(self, session: AsyncSession, chain: _Chain, task: Task) -> TaskRun:
         now = self._clock.now()
         run = TaskRun(
@@ -239,7 +270,7 @@ class Chains:
             owner_user_id=task.owner_user_id,
             status=RunStatus.WAITING_DEPENDENCY,
             trigger=Trigger.DEPENDENCY,
-            parameters={},
+            parameters=await saved_values(session, task),
             chain_id=chain.chain_id,
             queued_at=await end_of_queue(session, now),
             created_at=now,
@@ -259,24 +290,17 @@ class Chains:
 
     async def _queue(self, session: AsyncSession, chain: _Chain, task: Task, run: TaskRun) -> TaskRun:
         """Gives the run its values and its upstream runs, and lets it go. Raises Invalid when it lacks something."""
+        values = await self._values(session, chain, task)
+        place = await end_of_queue(session, self._clock.now())
+        return await move(session, run.id, RunStatus.QUEUED, epoch=run.epoch, queued_at=place, **values)
+
+    async def _values(self, session: AsyncSession, chain: _Chain, task: Task) -> dict[str, Any]:
+        """The columns `parameters` and `upstream_runs` of a run that may go. Raises Invalid when it lacks something."""
         upstreams, expected = await self._upstreams(session, chain, task)
-        saved = select(TaskDependency.parameters).where(TaskDependency.task_id == task.id)
-        given = dict(task.schedule_parameters or {})
-        for values in await session.scalars(saved.order_by(TaskDependency.created_at, TaskDependency.id)):
-            given |= values
         parameters = from_rows(task.required_parameters, task.optional_parameters)
-        known = {each.name for each in parameters}
-        filled = fill(parameters, {name: value for name, value in given.items() if name in known})
+        filled = fill(parameters, await saved_values(session, task))
         resolved(filled, upstreams, expected)
-        return await move(
-            session,
-            run.id,
-            RunStatus.QUEUED,
-            epoch=run.epoch,
-            parameters=filled,
-            upstream_runs=as_row(upstreams),
-            queued_at=await end_of_queue(session, self._clock.now()),
-        )
+        return {"parameters": filled, "upstream_runs": as_row(upstreams)}
 
     async def _upstreams(self, session: AsyncSession, chain: _Chain, task: Task) -> tuple[list[Upstream], list[str]]:
         """The runs that the new one builds on: those of this chain, and of other tasks their last good ones."""
@@ -294,3 +318,13 @@ class Chains:
             if run is not None:
                 upstreams.append(Upstream(names[edge.upstream_id], run, await artifacts_of(session, run.id)))
         return upstreams, list(names.values())
+
+
+async def saved_values(session: AsyncSession, task: Task) -> dict[str, str]:
+    """The values that a run of the task has when nobody is asked, besides defaults: the schedule's, then the edges'."""
+    query = select(TaskDependency.parameters).where(TaskDependency.task_id == task.id)
+    saved = dict(task.schedule_parameters or {})
+    for values in await session.scalars(query.order_by(TaskDependency.created_at, TaskDependency.id)):
+        saved |= values
+    known = {each.name for each in from_rows(task.required_parameters, task.optional_parameters)}
+    return {name: value for name, value in saved.items() if name in known}

@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from ccdtasks.core.access import Access, Actor, person
 from ccdtasks.core.audit import Audit
+from ccdtasks.core.chains import saved_values
 from ccdtasks.core.endings import Endings
 from ccdtasks.core.graph import Graph, followers_in_order, load_graph, lock_graph, names_of
 from ccdtasks.core.parameters import check_value, fill, from_rows
@@ -253,11 +254,7 @@ def _checked(dependent: Task, given: Mapping[str, str]) -> dict[str, str]:
 
 async def _require_values(session: AsyncSession, dependent: Task, upstream: Task) -> None:
     """A run that another task starts has nobody to ask; so every value must be known beforehand."""
-    saved = dict(dependent.schedule_parameters or {})
-    for values in await session.scalars(
-        select(TaskDependency.parameters).where(TaskDependency.task_id == dependent.id)
-    ):
-        saved |= values
+    saved = await saved_values(session, dependent)
     parameters = from_rows(dependent.required_parameters, dependent.optional_parameters)
     missing = [each.name for each in parameters if each.is_required and each.name not in saved]
     if missing:
@@ -268,7 +265,7 @@ async def _require_values(session: AsyncSession, dependent: Task, upstream: Task
             f"{dependent.task_name} needs {listed}, and a run that another task starts has nobody to ask.",
             f"add values, for example {example}",
         )
-    fill(parameters, {name: value for name, value in saved.items() if name in {each.name for each in parameters}})
+    fill(parameters, saved)
 
 
 def _levels(graph: Graph, start: UUID) -> dict[UUID, int]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from graphlib import TopologicalSorter
 from uuid import UUID
 
-from sqlalchemy import delete, or_, select, text
+from sqlalchemy import ColumnElement, delete, or_, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
@@ -88,14 +88,14 @@ class Graph:
         return max(best.values(), default=0)
 
 
-async def load_graph(session: AsyncSession) -> Graph:
-    """All dependencies between tasks that were not deleted, oldest first."""
+async def load_graph(session: AsyncSession, *only: ColumnElement[bool]) -> Graph:
+    """All dependencies between tasks that were not deleted, oldest first, or those of which the conditions hold."""
     task, upstream, row = aliased(Task), aliased(Task), TaskDependency
     query = (
         select(row.task_id, row.depends_on_task_id, row.required)
         .join(task, task.id == row.task_id)
         .join(upstream, upstream.id == row.depends_on_task_id)
-        .where(task.deleted_at.is_(None), upstream.deleted_at.is_(None))
+        .where(task.deleted_at.is_(None), upstream.deleted_at.is_(None), *only)
         .order_by(row.created_at, task.task_name, upstream.task_name)
     )
     return Graph(

@@ -15,7 +15,7 @@ from ccdtasks.core.artifacts import artifacts_of
 from ccdtasks.core.graph import load_graph, names_of
 from ccdtasks.core.text import clean_line
 from ccdtasks.db.enums import ArtifactKind, RunStatus
-from ccdtasks.db.models import Artifact, TaskRun
+from ccdtasks.db.models import Artifact, TaskDependency, TaskRun
 from ccdtasks.errors import Invalid
 
 FOLDER = "/run/ccdtasks/host/inputs"
@@ -121,7 +121,7 @@ async def latest_completed(session: AsyncSession, task_id: UUID) -> TaskRun | No
 
 async def latest_upstreams(session: AsyncSession, task_id: UUID) -> tuple[list[Upstream], list[str]]:
     """The last good run of each task that this one runs after, and the names of all of those tasks."""
-    edges = (await load_graph(session)).upstreams(task_id)
+    edges = (await load_graph(session, TaskDependency.task_id == task_id)).upstreams(task_id)
     if not edges:
         return [], []
     names = await names_of(session, {edge.upstream_id for edge in edges})

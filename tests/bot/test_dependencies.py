@@ -146,6 +146,16 @@ async def test_a_chain_that_breaks_is_summed_up_too(world: World) -> None:
     assert [each.content for each in world.thread("digest").history() if f"<@{world.alice.id}>" in each.content] == []
 
 
+async def test_a_schedule_says_which_tasks_its_runs_lead_to(world: World) -> None:
+    await chain(world, "scrape", "analyze", "digest")
+    reply = await world.alice.slash(world.lobby, "task-schedule", task="scrape", when="0 7 * * *")
+    assert said(reply).splitlines()[-3:] == [
+        "**Each run leads to**",
+        "1. analyze, after scrape",
+        "2. digest, after analyze",
+    ]
+
+
 async def test_a_deletion_asks_says_what_breaks_and_can_be_taken_back(world: World) -> None:
     await chain(world, "scrape", "analyze", "digest")
     asked = await world.alice.slash(world.lobby, "task-delete", task="scrape")

@@ -41,6 +41,7 @@ STEPS = st.lists(
         st.tuples(st.just("lost"), st.integers(0, 3)),
         st.tuples(st.just("stop"), st.integers(0, SIZE - 1)),
         st.tuples(st.just("pause"), st.integers(0, SIZE - 1)),
+        st.tuples(st.just("retry"), st.integers(0, 9)),
         st.tuples(st.just("unlink"), st.integers(0, 11)),
         st.tuples(st.just("link"), st.integers(0, SIZE * SIZE - 1)),
     ),
@@ -85,6 +86,8 @@ class Life:
             await self.pause(number)
         elif act == "stop":
             await self.stop(number)
+        elif act == "retry":
+            await self.retry(number)
 
     async def begin(self) -> bool:
         try:
@@ -110,6 +113,14 @@ class Life:
         waiting = [run for run in await self.rows(TaskRun) if run.status is RunStatus.WAITING_DEPENDENCY]
         if waiting:
             await self.core.runs.stop(ANN, str(waiting[number % len(waiting)].id))
+
+    async def retry(self, number: int) -> None:
+        failed = [run for run in await self.rows(TaskRun) if run.status is RunStatus.FAILED]
+        if failed:
+            try:
+                await self.core.attempts.retry(ANN, str(failed[number % len(failed)].id))
+            except CcdError:
+                return  # it is being tried already, or has come out well since
 
     async def rows(self, kind: Any) -> list[Any]:
         async with self.core.db.read() as session:

@@ -261,6 +261,48 @@ async def test_a_chain_is_started_anew_from_the_middle(core: Core, clock: Moveab
     assert len(await summaries(core)) == 2
 
 
+async def test_a_retry_by_hand_lets_go_what_the_failure_kept_from_running(core: Core, clock: MoveableClock) -> None:
+    await tasks(core, "scrape", "digest")
+    await make_task(core, "analyze", "Read {file}", **ONCE)
+    await link(core, "analyze > scrape", values="file:@scrape/output_file")
+    await link(core, "digest > analyze")
+    chain_id = (await core.runs.start(ANN, "scrape")).run.id
+    await finish_next(core, clock, minutes=1, reason=Reason.BLOCKED)
+    await core.attempts.retry(ANN, str(chain_id))
+    await finish_next(core, clock, minutes=1, reason=Reason.BLOCKED)
+    assert await core.claims.claim_next(clock.now(), "boot", 10) is None
+    await core.attempts.retry(ANN, str(chain_id))
+    assert [await finish_next(core, clock, NEWS, minutes=1) for _ in range(3)] == ["scrape", "analyze", "digest"]
+    assert await core.claims.claim_next(clock.now(), "boot", 10) is None
+    analyze = await run_of(core, "analyze")
+    assert (analyze.attempt, analyze.trigger, analyze.parameters) == (
+        2,
+        Trigger.DEPENDENCY,
+        {"file": "@scrape/output_file"},
+    )
+    assert len(await summaries(core)) == 1
+    assert {row.task_name: row.run.status for row in (await core.chains.load(chain_id)).rows} == dict.fromkeys(
+        ("scrape", "analyze", "digest"), DONE
+    )
+
+
+async def test_what_was_kept_from_running_can_be_retried_by_hand(core: Core, clock: MoveableClock) -> None:
+    await tasks(core, "scrape")
+    await make_task(core, "analyze", "Read {file}", **ONCE)
+    await link(core, "analyze > scrape", values="file:@scrape/output_file")
+    await core.runs.start(ANN, "scrape")
+    await finish_next(core, clock, NEWS, minutes=1)
+    await finish_next(core, clock, minutes=1)
+    good = (await run_of(core, "analyze")).upstream_runs
+    await core.runs.start(ANN, "scrape")
+    await finish_next(core, clock, minutes=1, reason=Reason.BLOCKED)
+    await core.attempts.retry(ANN, str((await run_of(core, "analyze")).id))
+    assert await finish_next(core, clock) == "analyze"
+    inputs = await core.chains.inputs((await run_of(core, "analyze")).id)
+    assert inputs.values == {"file": "/run/ccdtasks/host/inputs/scrape/news.json"}
+    assert {each.task_name: str(each.run.id) for each in inputs.upstreams} == good
+
+
 @pytest.mark.parametrize(
     ("wanted", "file"),
     [("output_file", "news.json"), ("news.json", "news.json"), ("result.json", "result.json"), ("target", "news.json")],

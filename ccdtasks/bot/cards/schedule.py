@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from ccdtasks.bot import text
 from ccdtasks.bot.cards import figures
-from ccdtasks.bot.cards.card import Card, join
+from ccdtasks.bot.cards.card import Card, join, listed
 from ccdtasks.bot.cards.run import stamp
 from ccdtasks.bot.cards.status import AMBER, GREEN, GREY
 from ccdtasks.core.schedules import Scheduled
@@ -20,9 +21,13 @@ ABOUT = "schedule"
 """What the payload of a message of ours names as its subject."""
 
 
-def scheduled(found: Scheduled) -> Card:
-    """`At 06:00 and 18:00 every day, America/Los_Angeles time.` and the next times, on both clocks."""
-    return _with_times(found, "scheduled")
+def scheduled(found: Scheduled, then: Mapping[str, Sequence[str]]) -> Card:
+    """`At 06:00 and 18:00 every day, America/Los_Angeles time.`, the next times on both clocks, and what they lead to.
+
+    `then`: every task that a run leads to, in order -> what it runs after.
+    """
+    card = _with_times(found, "scheduled")
+    return replace(card, body=join(card.body, _then(then)))
 
 
 def resumed(found: Scheduled) -> Card:
@@ -100,6 +105,16 @@ def _with_times(found: Scheduled, what: str) -> Card:
         ),
         colour=GREEN,
     )
+
+
+def _then(then: Mapping[str, Sequence[str]]) -> str:
+    """`1. analyze-news, after scrape-news`, a line each."""
+    lines = [
+        f"{number}. {text.plain(name, 80)}, after {listed([text.plain(each, 60) for each in before])}"
+        for number, (name, before) in enumerate(then.items(), 1)
+    ]
+    more = f"and {len(lines) - 10} more" if len(lines) > 10 else ""
+    return join("**Each run leads to**\n" + "\n".join(lines[:10]), more, gap="\n") if lines else ""
 
 
 def _moment(payload: Mapping[str, Any], name: str, style: str = "f") -> str:

@@ -33,8 +33,9 @@ async def task_schedule(
 ) -> None:
     """Said back in words, with the next five times, so that a mistake shows at once."""
     await interaction.response.defer(ephemeral=True, thinking=True)
-    made = await interaction.client.core.schedules.set(actor_of(interaction), task, when, timezone, values)
-    await reply(interaction, cards.schedule.scheduled(made))
+    core = interaction.client.core
+    made = await core.schedules.set(actor_of(interaction), task, when, timezone, values)
+    await reply(interaction, cards.schedule.scheduled(made, await core.dependencies.followers(made.task.id)))
 
 
 @app_commands.command(name="task-schedule-remove", description="Take a task's schedule away; the task stays")
