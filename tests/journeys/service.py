@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import multiprocessing
 import shutil
+import sqlite3
 import subprocess
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass, field
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -104,7 +105,21 @@ def instance(socket: Path, image: str, tables: Mapping[str, Mapping[str, Any]] |
             if process.poll() is None:
                 process.kill()
                 process.wait()
+        _remove_containers(folder / "d/ccdtasks.db")
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _remove_containers(database: Path) -> None:
+    """Takes away what a failed test left; after one that succeeded there is nothing."""
+    if not database.exists():
+        return
+    with closing(sqlite3.connect(database)) as connection:
+        found = connection.execute("SELECT value FROM instance_facts WHERE name = 'instance_id'").fetchone()
+    if found is not None:
+        label = f"label=ccdtasks.instance={found[0]}"
+        listed = subprocess.run(["podman", "ps", "-aq", "--filter", label], capture_output=True, text=True, check=True)
+        for container in listed.stdout.split():
+            subprocess.run(["podman", "rm", "-ft0", container], check=True, stdout=subprocess.DEVNULL)
 
 
 def _toml(config: Mapping[str, Mapping[str, Any]]) -> str:
