@@ -30,6 +30,7 @@ from ccdtasks.engine.clockwork import Clockwork, watch_schedules
 from ccdtasks.engine.delivery import DeliveryLoop
 from ccdtasks.engine.dispatcher import Dispatcher
 from ccdtasks.engine.parts import Parts, Patience
+from ccdtasks.engine.places import PlacesLoop
 from ccdtasks.engine.reaper import Reaper
 from ccdtasks.engine.watchdog import LagWatchdog
 from ccdtasks.errors import Invalid, Unavailable
@@ -108,6 +109,7 @@ async def _run_loops(core: Core, parts: Parts, stop: asyncio.Event, on_ready: Ca
         "dispatcher": dispatcher.run(),
         "reaper": Reaper(parts, dispatcher.holds).run(),
         "keeper": parts.keeper.run(),
+        "places": PlacesLoop(core).run(),
         "clockwork": Clockwork(core).run(),
         "schedule-watch": watch_schedules(core),
         "service-manager": manager.run(),

@@ -8,7 +8,9 @@ from ccdtasks.config import Config
 from ccdtasks.core.access import Access
 from ccdtasks.core.artifacts import Artifacts
 from ccdtasks.core.asking import Asking
+from ccdtasks.core.attempts import Attempts
 from ccdtasks.core.audit import Audit
+from ccdtasks.core.budgets import Budgets
 from ccdtasks.core.chains import Chains
 from ccdtasks.core.claims import Claims
 from ccdtasks.core.deadman import DeadMan
@@ -17,9 +19,10 @@ from ccdtasks.core.endings import Endings
 from ccdtasks.core.facts import Facts
 from ccdtasks.core.firing import Firing
 from ccdtasks.core.interactions import Interactions
+from ccdtasks.core.interventions import Interventions
 from ccdtasks.core.outbox import Outbox
 from ccdtasks.core.profiles import Profiles
-from ccdtasks.core.interventions import Interventions
+from ccdtasks.core.queue import Queue
 from ccdtasks.core.runs import Runs
 from ccdtasks.core.schedules import Schedules
 from ccdtasks.core.tasks import Tasks
@@ -44,20 +47,24 @@ class Core:
     messages: Outbox
     audit: Audit
     facts: Facts
+    attempts: Attempts
+    queue: Queue
+    budgets: Budgets
     interactions: Interactions
+    interventions: Interventions
     schedules: Schedules
     firing: Firing
     deadman: DeadMan
     dependencies: Dependencies
     chains: Chains
     profiles: Profiles
-    interventions: Interventions
 
 
 def build_core(db: Database, bus: Bus, clock: Clock, config: Config) -> Core:
     """Puts the parts together over an open database."""
     access, audit, facts = Access(config), Audit(db, clock), Facts(db, clock)
     outbox = Outbox(db, clock)
+    budgets = Budgets(db, clock, config, outbox)
     artifacts = Artifacts(db, clock, access, outbox)
     chains = Chains(db, clock, outbox)
     endings = Endings(config=config, clock=clock, outbox=outbox, artifacts=artifacts, facts=facts, chains=chains)
@@ -80,13 +87,26 @@ def build_core(db: Database, bus: Bus, clock: Clock, config: Config) -> Core:
             outbox=outbox,
             endings=endings,
             facts=facts,
+            budgets=budgets,
         ),
-        claims=Claims(db=db, bus=bus, clock=clock, config=config, outbox=outbox, facts=facts, endings=endings),
+        claims=Claims(
+            db=db, bus=bus, clock=clock, config=config, outbox=outbox, facts=facts, endings=endings, budgets=budgets
+        ),
+        attempts=Attempts(
+            db=db, bus=bus, clock=clock, config=config, access=access, audit=audit, outbox=outbox, budgets=budgets
+        ),
+        queue=Queue(
+            db=db, bus=bus, clock=clock, access=access, audit=audit, outbox=outbox, endings=endings, facts=facts
+        ),
+        budgets=budgets,
         artifacts=artifacts,
         messages=outbox,
         audit=audit,
         facts=facts,
         interactions=Interactions(db, clock),
+        interventions=Interventions(
+            db=db, bus=bus, clock=clock, access=access, audit=audit, asking=Asking(config, outbox)
+        ),
         schedules=Schedules(db=db, bus=bus, clock=clock, config=config, access=access, audit=audit, tasks=tasks),
         firing=Firing(db=db, bus=bus, clock=clock, config=config, outbox=outbox),
         deadman=DeadMan(db=db, bus=bus, clock=clock, config=config, outbox=outbox),
@@ -96,6 +116,3 @@ def build_core(db: Database, bus: Bus, clock: Clock, config: Config) -> Core:
         chains=chains,
         profiles=Profiles(db),
     )
-        interventions=Interventions(
-            db=db, bus=bus, clock=clock, access=access, audit=audit, asking=Asking(config, outbox)
-        ),

@@ -11,15 +11,17 @@ from hashlib import sha256
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ccdtasks.config import Config
 from ccdtasks.core import recording
 from ccdtasks.core.asking import Asking
+from ccdtasks.core.budgets import Budgets
 from ccdtasks.core.endings import Ended, Endings, Outcome
 from ccdtasks.core.facts import Facts
 from ccdtasks.core.guestlog import GuestEvent, fold
+from ccdtasks.core.line import active_of_owners, may_go
 from ccdtasks.core.moves import Lost, move
 from ccdtasks.core.outbox import Outbox
 from ccdtasks.core.states import ACTIVE
@@ -28,6 +30,7 @@ from ccdtasks.core.text import clean_json
 from ccdtasks.db import Database
 from ccdtasks.db.enums import Effect, Reason, RunStatus
 from ccdtasks.db.models import Session, Task, TaskRun
+from ccdtasks.errors import LimitReached
 from ccdtasks.events import Bus, Event, MessagePending, RunChanged, RunQueued
 from ccdtasks.times import Clock
 
@@ -87,7 +90,16 @@ class Claims:
     """Claims of runs, from the queue to the final state."""
 
     def __init__(
-        self, *, db: Database, bus: Bus, clock: Clock, config: Config, outbox: Outbox, facts: Facts, endings: Endings
+        self,
+        *,
+        db: Database,
+        bus: Bus,
+        clock: Clock,
+        config: Config,
+        outbox: Outbox,
+        facts: Facts,
+        endings: Endings,
+        budgets: Budgets,
     ) -> None:
         self._db = db
         self._bus = bus
@@ -96,21 +108,34 @@ class Claims:
         self._outbox = outbox
         self._facts = facts
         self._endings = endings
+        self._budgets = budgets
         self._asking = Asking(config, outbox)
 
     async def claim_next(self, now: datetime, boot_id: str, limit: int) -> Claim | None:
         """Claims the run whose turn it is: of the owner with the fewest active runs, the one that waits longest.
 
         None when nothing may start: empty queue, `limit` sessions exist, a hold, or all waiting runs are put off.
-        A run whose earlier session may still have a container is passed over, so that nothing runs twice.
+        A run whose earlier session may still have a container is passed over, so that nothing runs twice. Runs whose
+        budget is used up are ended on the way.
         """
         async with self._db.read() as session:
             if await self._next(session, now, limit) is None:
                 return None
+        while isinstance(taken := await self._take_next(now, boot_id, limit), Ended):
+            self._publish_end(taken)
+        if taken is not None:
+            self._publish(RunChanged(taken.run_id), MessagePending(taken.run_id))
+        return taken
+
+    async def _take_next(self, now: datetime, boot_id: str, limit: int) -> Claim | Ended | None:
         async with self._db.write() as session:
             run = await self._next(session, now, limit)
             if run is None:
                 return None
+            try:
+                await self._budgets.require(session, await session.get_one(Task, run.task_id))
+            except LimitReached as refusal:
+                return await self._endings.end(session, run, Outcome(RunStatus.FAILED, Reason.BUDGET, refusal.message))
             attempt, dummy = self._new_session(run, now, boot_id)
             session.add(attempt)
             await session.flush()
@@ -126,8 +151,7 @@ class Claims:
                 new_epoch=run.epoch + 1,
             )
             await self._outbox.touch(session, run.id, "card")
-        self._publish(RunChanged(run.id), MessagePending(run.id))
-        return _claim(attempt, run, dummy)
+            return _claim(attempt, run, dummy)
 
     async def created(self, claim: Claim, container_id: str, image_id: str | None = None) -> None:
         """Notes the container of the claim, before it is started."""
@@ -200,7 +224,8 @@ class Claims:
             if egress is not None:
                 attempt.egress = clean_json(dict(egress))
             await recording.sum_usage(session, run)
-        self._publish(RunChanged(claim.run_id))
+            await self._budgets.note_spending(session, run)
+        self._publish(RunChanged(claim.run_id), MessagePending(claim.run_id))
 
     async def look(self, claim: Claim) -> Wish:
         """What the row asks of the engine now; raises Lost when the run has ended or was claimed again."""
@@ -224,13 +249,18 @@ class Claims:
         self._publish_end(ended)
         return ended
 
-    async def requeue(self, claim: Claim, not_before: datetime, reason: Reason) -> Ended | None:
+    async def requeue(
+        self, claim: Claim, not_before: datetime, reason: Reason, *, holds_all: bool = False
+    ) -> Ended | None:
         """Puts the run back into the queue until `not_before` without using up an attempt.
 
-        A wish to stop is obeyed instead; so is the rule that an `acts` run that has begun is never repeated.
+        `holds_all`: the model's usage limit is reached, so no run starts before. A wish to stop is obeyed instead; so
+        is the rule that an `acts` run that has begun is never repeated.
         """
         async with self._db.write() as session:
             run = await self._mine(session, claim)
+            if holds_all:
+                await self._endings.hold_until(session, not_before)
             attempt = await session.get_one(Session, claim.session_id)
             task = await session.get_one(Task, run.task_id)
             ended = None
@@ -238,6 +268,7 @@ class Claims:
                 ended = await self._endings.end(session, run, Outcome(RunStatus.FAILED, reason), attempt)
             else:
                 attempt.ended_at = self._clock.now()
+                await self._asking.close(session, run, self._clock.now())
                 if run.status is RunStatus.NEEDS_HUMAN:
                     await move(session, run.id, RunStatus.COLLECTING, epoch=claim.epoch)
                 await move(
@@ -268,7 +299,6 @@ class Claims:
 
     async def open(self) -> list[Claim]:
         """Every claim whose container may exist, oldest first: what a restart adopts or removes."""
-                await self._asking.close(session, run, self._clock.now())
         query = (
             select(Session, TaskRun)
             .join(TaskRun, TaskRun.id == Session.run_id)
@@ -287,22 +317,13 @@ class Claims:
                 select(thread).join(Session, Session.run_id == TaskRun.id).where(Session.removed_at.is_(None))
             )
         ).all()
-        active = (
-            select(TaskRun.owner_user_id, func.count().label("runs"))
-            .where(TaskRun.status.in_(ACTIVE))
-            .group_by(TaskRun.owner_user_id)
-            .subquery()
-        )
         if len(busy) >= limit:
             return None
+        active = active_of_owners()
         return await session.scalar(
             select(TaskRun)
             .outerjoin(active, active.c.owner_user_id == TaskRun.owner_user_id)
-            .where(
-                TaskRun.status == RunStatus.QUEUED,
-                or_(TaskRun.not_before.is_(None), TaskRun.not_before <= now),
-                thread.not_in(busy),
-            )
+            .where(may_go(now), thread.not_in(busy))
             .order_by(TaskRun.priority.desc(), func.coalesce(active.c.runs, 0), TaskRun.queued_at, TaskRun.id)
             .limit(1)
         )

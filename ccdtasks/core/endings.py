@@ -8,21 +8,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
-from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ccdtasks.config import Config
-from ccdtasks.core.asking import Asking
 from ccdtasks.core.artifacts import ArtifactDraft, Artifacts
+from ccdtasks.core.asking import Asking
 from ccdtasks.core.chains import Chains
-from ccdtasks.core.facts import MODEL_AUTH, Facts, credential_fingerprint
+from ccdtasks.core.facts import MODEL_AUTH, USAGE_LIMIT, Facts, credential_fingerprint
 from ccdtasks.core.guestlog import put_metrics
-from ccdtasks.core.lookup import end_of_queue
+from ccdtasks.core.lineage import next_attempt
 from ccdtasks.core.moves import move
 from ccdtasks.core.outbox import Outbox
-from ccdtasks.core.reasons import HINTS, RETRIED, WORDS, backoff
+from ccdtasks.core.patterns import pattern_of
+from ccdtasks.core.reasons import HINTS, RETRIED, WORDS, WORDS_OF_LIMIT, backoff
 from ccdtasks.core.results import stored_result
 from ccdtasks.core.states import FINAL
 from ccdtasks.core.streaks import count_failure
@@ -110,7 +110,7 @@ class Endings:
         self, session: AsyncSession, run: TaskRun, outcome: Outcome, attempt: Session | None = None
     ) -> Ended:
         now = self._clock.now()
-        outcome = _judged(run, outcome)
+        outcome = judged(run, outcome)
         task = await session.get_one(Task, run.task_id)
         if outcome.status is RunStatus.COMPLETED and run.status is not RunStatus.COLLECTING:
             run = await move(session, run.id, RunStatus.COLLECTING, epoch=run.epoch)
@@ -134,7 +134,7 @@ class Endings:
         _count(task, run)
         retry = await self._retry(session, task, run)
         if outcome.reason is Reason.MODEL_AUTH:
-            await self._hold(session)
+            await self._hold(session, run)
         await self._tell(session, task, run, retry)
         if retry is None:
             await count_failure(session, self._outbox, task, run, now)
@@ -155,37 +155,26 @@ class Endings:
         if run.attempt >= retries.attempts:
             return None
         now = self._clock.now()
-        retry = TaskRun(
-            id=uuid4(),
-            task_id=run.task_id,
-            owner_user_id=run.owner_user_id,
-            started_by=run.started_by,
-            status=RunStatus.QUEUED,
-            trigger=Trigger.RETRY,
-            parameters=run.parameters,
-            attempt=run.attempt + 1,
-            retry_count=run.retry_count + 1,
-            retry_of=run.retry_of or run.id,
-            priority=run.priority,
-            chain_id=run.chain_id,
-            upstream_runs=run.upstream_runs,
-            queued_at=await end_of_queue(session, now),
-            created_at=now,
-            not_before=now + backoff(retries, run.attempt, self._lot),
-            discord_channel_id=run.discord_channel_id,
-            discord_thread_id=run.discord_thread_id,
-        )
-        session.add(retry)
-        await session.flush()
-        return retry
+        not_before = now + backoff(retries, run.attempt, self._lot)
+        return await next_attempt(session, run, now, trigger=Trigger.RETRY, not_before=not_before)
 
-    async def _hold(self, session: AsyncSession) -> None:
+    async def _hold(self, session: AsyncSession, run: TaskRun) -> None:
         """A refused credential pauses the whole queue, with one alert however many runs meet it."""
-        words = f"{WORDS[Reason.MODEL_AUTH]} {HINTS[Reason.MODEL_AUTH].capitalize()}."
+        said = run.error_message or WORDS[Reason.MODEL_AUTH]
+        words = f"{said} {HINTS[Reason.MODEL_AUTH].capitalize()}."
         if await self._facts.hold(session, MODEL_AUTH, words, credential_fingerprint(self._config.claude)):
-            await self._outbox.put(
-                session, None, f"alert:{MODEL_AUTH}", MessageType.NOTIFICATION, {"text": words, "severity": "critical"}
-            )
+            await self._alert(session, MODEL_AUTH, {"text": words, "severity": "critical"})
+
+    async def hold_until(self, session: AsyncSession, until: datetime) -> None:
+        """The model's usage limit pauses the whole queue until it is lifted, with one alert."""
+        if await self._facts.hold(session, USAGE_LIMIT, WORDS_OF_LIMIT, until=until):
+            payload = {"text": WORDS_OF_LIMIT, "severity": "warning", "until": until.isoformat()}
+            await self._alert(session, USAGE_LIMIT, payload)
+
+    async def _alert(self, session: AsyncSession, name: str, payload: dict[str, Any]) -> None:
+        """Says it in the notification channel, as a message of its own each time the queue is held."""
+        key = f"alert:{name}:{self._clock.now():%Y%m%dT%H%M%S}"
+        await self._outbox.put(session, None, key, MessageType.NOTIFICATION, payload)
 
     async def _tell(self, session: AsyncSession, task: Task, run: TaskRun, retry: TaskRun | None) -> None:
         payload: dict[str, Any] = {
@@ -208,9 +197,10 @@ class Endings:
             await self._outbox.put(session, run, "result", MessageType.TASK_ERROR, {**payload, "ping": False})
             await self._outbox.put(session, retry, "card", MessageType.LIVE_CARD)
         else:
-            payload |= {"hint": HINTS.get(run.reason) if run.reason else None, **await _pattern(session, run)}
-            # the owner was called for the failure that all others of the chain come from
-            is_called = task.notify_on_error and run.reason is not Reason.DEPENDENCY_FAILED
+            payload |= await _advice(session, run)
+            # the owner was called for the failure that all others of the chain come from, and when the money was spent
+            is_echo = run.reason is Reason.DEPENDENCY_FAILED or (run.reason is Reason.BUDGET and not run.started_at)
+            is_called = task.notify_on_error and not is_echo
             await self._outbox.put(session, run, "result", MessageType.TASK_ERROR, {**payload, "ping": is_called})
         await self._outbox.touch(session, run.id, "card")
         if retry is None:
@@ -224,7 +214,7 @@ class Endings:
         await self._outbox.put(session, first, "opening", MessageType.RUN_OPENING, payload)
 
 
-def _judged(run: TaskRun, outcome: Outcome) -> Outcome:
+def judged(run: TaskRun, outcome: Outcome) -> Outcome:
     """The outcome by the evidence: a wish to stop wins; nothing is completed without result, picture and address."""
     if run.stop_requested_at is not None:
         return replace(outcome, status=RunStatus.CANCELLED, reason=None)
@@ -284,17 +274,15 @@ def _count(task: Task, run: TaskRun) -> None:
         )
 
 
-async def _pattern(session: AsyncSession, run: TaskRun) -> dict[str, int]:
-    """How many of the task's last five runs failed for the same reason."""
-    recent = (
-        await session.scalars(
-            select(TaskRun.reason)
-            .where(TaskRun.task_id == run.task_id, TaskRun.completed_at.is_not(None))
-            .order_by(TaskRun.created_at.desc())
-            .limit(5)
-        )
-    ).all()
-    return {"same_reason": sum(reason == run.reason for reason in recent), "of_last": len(recent)}
+async def _advice(session: AsyncSession, run: TaskRun) -> dict[str, Any]:
+    """What may help, and whether it happens often."""
+    pattern = await pattern_of(session, run)
+    return {
+        "hint": pattern.hint,
+        "pattern": pattern.words,
+        "same_reason": pattern.count,
+        "of_last": pattern.of_last,
+    }
 
 
 def _seconds(since: datetime | None, now: datetime) -> int | None:

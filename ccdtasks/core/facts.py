@@ -19,17 +19,24 @@ from ccdtasks.times import Clock
 MODEL_AUTH = "model_auth"
 """The hold on the whole queue while the model refuses our credential."""
 
+USAGE_LIMIT = "usage_limit"
+"""The hold until the model's usage limit is lifted."""
+
+MEMORY = "memory"
+"""The hold while the machine has too little free memory for one more session; the dispatcher sets and lifts it."""
+
 _HOLD = "hold:"
 
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """Why no run starts: `name` (model_auth, ...), plain words, since when."""
+    """Why no run starts: `name` (model_auth, ...), plain words, since when, and until when if that is known."""
 
     name: str
     message: str
     since: datetime
     fingerprint: str | None = None
+    until: datetime | None = None
 
 
 class Facts:
@@ -67,23 +74,40 @@ class Facts:
             return fact.value
 
     async def holds(self) -> dict[str, Hold]:
-        """Every hold, by name; a run starts only when there is none."""
+        """Every hold that lasts, by name; a run starts only when there is none."""
         async with self._db.read() as session:
             return await self.holds_in(session)
 
     async def holds_in(self, session: AsyncSession) -> dict[str, Hold]:
         """The holds as the caller's transaction sees them."""
         facts = await session.scalars(select(InstanceFact).where(InstanceFact.name.like(f"{_HOLD}%")))
-        return {hold.name: hold for hold in map(_read_hold, facts)}
-
-    async def hold(self, session: AsyncSession, name: str, message: str, fingerprint: str | None = None) -> bool:
-        """Holds the queue, in the caller's transaction; False when it was held already (so one alert is enough)."""
-        if await session.get(InstanceFact, _HOLD + name) is not None:
-            return False
         now = self._clock.now()
-        value = json.dumps({"message": message, "since": now.isoformat(), "fingerprint": fingerprint})
-        session.add(InstanceFact(name=_HOLD + name, value=value, updated_at=now))
-        return True
+        return {hold.name: hold for hold in map(_read_hold, facts) if hold.until is None or hold.until > now}
+
+    async def hold(
+        self,
+        session: AsyncSession,
+        name: str,
+        message: str,
+        fingerprint: str | None = None,
+        until: datetime | None = None,
+    ) -> bool:
+        """Holds the queue, in the caller's transaction; False when it was held already (so one alert is enough).
+
+        With `until` it ends by itself; one that lasts is made longer, never shorter.
+        """
+        held = (await self.holds_in(session)).get(name)
+        if held is not None and (until is None or held.until is None or until <= held.until):
+            return False
+        since = held.since if held else self._clock.now()
+        data = {
+            "message": message,
+            "since": since.isoformat(),
+            "fingerprint": fingerprint,
+            "until": until.isoformat() if until else None,
+        }
+        await self.put(session, _HOLD + name, json.dumps(data))
+        return held is None
 
     async def release(self, name: str) -> bool:
         """Lets the queue go on; False when it was not held."""
@@ -109,5 +133,11 @@ def credential_fingerprint(claude: ClaudeConfig) -> str:
 
 def _read_hold(fact: InstanceFact) -> Hold:
     data = json.loads(fact.value)
-    since = datetime.fromisoformat(data["since"])
-    return Hold(fact.name.removeprefix(_HOLD), data["message"], since, data["fingerprint"])
+    since, until = datetime.fromisoformat(data["since"]), data.get("until")
+    return Hold(
+        name=fact.name.removeprefix(_HOLD),
+        message=data["message"],
+        since=since,
+        fingerprint=data["fingerprint"],
+        until=datetime.fromisoformat(until) if until else None,
+    )

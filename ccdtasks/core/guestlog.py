@@ -75,11 +75,13 @@ def put_step_timing(run: TaskRun, step: dict[str, Any]) -> None:
     """Adds a finished step to the run's timings; the first thousand are kept."""
     timings = run.step_timings or []
     if len(timings) < 1000:
-        kept = {
+        kept: dict[str, Any] = {
             "step": count(step.get("step")),
             "duration_ms": count(step.get("duration_ms")),
             "ok": step.get("ok") is True,
         }
+        if not kept["ok"] and step.get("error"):
+            kept["error"] = clean_line(step["error"], 200)
         title = (run.live or {}).get("text") if (run.live or {}).get("step") == kept["step"] else None
         run.step_timings = [*timings, {**kept, "title": title}]
 

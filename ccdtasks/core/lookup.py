@@ -1,4 +1,4 @@
-"""Finding runs: by what people type, by what is going on, and by their place in the queue."""
+"""Finding runs: by what people type, and by what is going on."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import func, or_, select, tuple_
+from sqlalchemy import func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ccdtasks.core.states import ACTIVE
@@ -61,16 +61,3 @@ async def end_of_queue(session: AsyncSession, now: datetime) -> datetime:
     """The `queued_at` of a run that queues up now: behind all others, also when the clock was set back."""
     last = await session.scalar(select(func.max(TaskRun.queued_at)).where(TaskRun.status.in_(GOING)))
     return max(now, last + timedelta(microseconds=1)) if last else now
-
-
-async def position_of(session: AsyncSession, run: TaskRun) -> int | None:
-    """The run's place among all that wait, from 1; None when it does not wait. Fairness may let it go earlier."""
-    if run.status is not RunStatus.QUEUED:
-        return None
-    ahead = await session.scalar(
-        select(func.count()).where(
-            TaskRun.status == RunStatus.QUEUED,
-            tuple_(TaskRun.queued_at, TaskRun.id) < (run.queued_at, run.id),
-        )
-    )
-    return (ahead or 0) + 1

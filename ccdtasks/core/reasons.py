@@ -43,9 +43,16 @@ WORDS: dict[Reason, str] = {
 }
 """What is said when the run itself left no better words."""
 
+WORDS_OF_LIMIT = "Claude's usage limit is reached."
+"""Why all runs wait until a moment that front ends add in their own way."""
+
 HINTS: dict[Reason, str] = {
     Reason.TIMEOUT: "a longer timeout may help: /task-edit",
     Reason.BUDGET: "raise `budget_usd` of the task: /task-edit",
+    Reason.BLOCKED: "a rarer schedule may help, or a visit of your own first: /task-login",
+    Reason.LOGIN_REQUIRED: "log in once, and its runs stay logged in: /task-login",
+    Reason.UNCLEAR_RESULT: "say in the prompt what counts as an answer: /task-edit",
+    Reason.AGENT_ERROR: "/task-logs shows where it got stuck",
     Reason.MODEL_AUTH: "fix `[claude] api_key`, then `ccdtasks doctor`",
     Reason.IMAGE_MISSING: "build it with `ccdtasks image build`",
     Reason.ENGINE_UNAVAILABLE: "`ccdtasks doctor` says what is wrong",

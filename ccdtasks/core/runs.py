@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from uuid import UUID, uuid4
 
 from sqlalchemy import select, tuple_
@@ -15,9 +15,12 @@ from ccdtasks.core import naming
 from ccdtasks.core.access import Access, Actor
 from ccdtasks.core.artifacts import artifacts_of
 from ccdtasks.core.audit import Audit
+from ccdtasks.core.budgets import Budgets
 from ccdtasks.core.endings import Endings, Outcome
-from ccdtasks.core.facts import Facts
-from ccdtasks.core.lookup import end_of_queue, find_run, going_runs, position_of
+from ccdtasks.core.facts import Facts, Hold
+from ccdtasks.core.limits import require_rate
+from ccdtasks.core.line import place_of
+from ccdtasks.core.lookup import end_of_queue, find_run, going_runs
 from ccdtasks.core.outbox import Outbox
 from ccdtasks.core.pages import Page, page_size
 from ccdtasks.core.parameters import fill, from_rows
@@ -29,7 +32,7 @@ from ccdtasks.core.values import parse_values
 from ccdtasks.db import Database
 from ccdtasks.db.enums import MessageType, RunStatus, Trigger
 from ccdtasks.db.models import Artifact, DiscordThread, RunEvent, Session, Task, TaskRun
-from ccdtasks.errors import Conflict, LimitReached, NotFound
+from ccdtasks.errors import Conflict, NotFound
 from ccdtasks.events import Bus, Event, MessagePending, RunChanged, RunQueued
 from ccdtasks.times import Clock
 
@@ -56,7 +59,7 @@ class RunRow:
 class RunView:
     """What a card needs. `attempts`: how many this run may have in all; `session`: that of the latest claim.
 
-    `hold`: why no run starts at present, in plain words.
+    `hold`: why no run starts at present.
     """
 
     run: TaskRun
@@ -65,16 +68,20 @@ class RunView:
     artifacts: Sequence[Artifact]
     position: int | None
     attempts: int
-    hold: str | None = None
+    hold: Hold | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """What goes on: runs that are going or wait, and the latest ones that ended; `task` when one was asked for."""
+    """What goes on: runs that are going or wait, and the latest ones that ended; `task` when one was asked for.
+
+    `holds`: why no run starts at present.
+    """
 
     task: Task | None
     going: Sequence[RunRow]
     recent: Sequence[RunRow]
+    holds: Sequence[Hold] = ()
 
 
 class Runs:
@@ -93,6 +100,7 @@ class Runs:
         outbox: Outbox,
         endings: Endings,
         facts: Facts,
+        budgets: Budgets,
     ) -> None:
         self._db = db
         self._bus = bus
@@ -104,6 +112,7 @@ class Runs:
         self._outbox = outbox
         self._endings = endings
         self._facts = facts
+        self._budgets = budgets
 
     async def start(
         self,
@@ -193,7 +202,7 @@ class Runs:
                 query = query.where(tuple_(TaskRun.created_at, TaskRun.id) < (last.created_at, last.id))
             query = query.order_by(TaskRun.created_at.desc(), TaskRun.id.desc()).limit(size + 1)
             found = (await session.execute(query)).all()
-            rows = [RunRow(run, name, await position_of(session, run)) for run, name in found[:size]]
+            rows = [RunRow(run, name, await place_of(session, run, self._clock.now())) for run, name in found[:size]]
         return Page(rows, str(rows[-1].run.id) if len(found) > size else None)
 
     async def status(self, actor: Actor, task_name: str | None = None, recent: int = 5) -> Overview:
@@ -203,7 +212,7 @@ class Runs:
             task = await self._tasks.find_in(session, actor, task_name) if task_name is not None else None
             owner = None if task or self._access.is_admin(actor) else actor.user_id
             going = [
-                RunRow(run, name, await position_of(session, run))
+                RunRow(run, name, await place_of(session, run, self._clock.now()))
                 for run, name in await going_runs(session, task_id=task.id if task else None, owner=owner)
             ]
             query = (
@@ -218,7 +227,8 @@ class Runs:
             elif owner:
                 query = query.where(TaskRun.owner_user_id == owner)
             ended = [RunRow(run, name) for run, name in await session.execute(query)]
-        return Overview(task, going, ended)
+            holds = list((await self._facts.holds_in(session)).values())
+        return Overview(task, going, ended, holds)
 
     async def events(
         self, actor: Actor, run_id: UUID, after: datetime | None = None, limit: int = 200
@@ -244,9 +254,9 @@ class Runs:
                 task=task,
                 session=attempt,
                 artifacts=await artifacts_of(session, run.id),
-                position=await position_of(session, run),
-                attempts=read_config(task.config).retries.attempts,
-                hold=next((hold.message for hold in (await self._facts.holds_in(session)).values()), None),
+                position=await place_of(session, run, self._clock.now()),
+                attempts=max(run.attempt, read_config(task.config).retries.attempts),
+                hold=next(iter((await self._facts.holds_in(session)).values()), None),
             )
 
     async def set_thread(self, run_id: UUID, channel_id: str, thread_id: str, name: str, status: str) -> None:
@@ -274,8 +284,9 @@ class Runs:
         values = fill(from_rows(task.required_parameters, task.optional_parameters), given)
         upstreams, expected = await latest_upstreams(session, task.id)
         resolved(values, upstreams, expected)
-        await self._require_rate(session, actor)
         now = self._clock.now()
+        await require_rate(session, actor, self._config.limits.starts_per_minute, now)
+        await self._budgets.require(session, task)
         run = TaskRun(
             id=uuid4(),
             task_id=task.id,
@@ -299,29 +310,9 @@ class Runs:
         await self._outbox.put(session, run, "opening", MessageType.RUN_OPENING, payload)
         await self._outbox.put(session, run, "card", MessageType.LIVE_CARD)
         self._audit.record(session, actor, "run.start", run.id, {"task": task.task_name})
-        return StartedRun(run, run.id, await position_of(session, run) or 1)
-
-    async def _require_rate(self, session: AsyncSession, actor: Actor) -> None:
-        """At most `starts_per_minute` runs of one user in any sixty seconds; the appliance's own starts are free."""
-        if actor.via == "engine":
-            return
-        limit, now = self._config.limits.starts_per_minute, self._clock.now()
-        query = (
-            select(TaskRun.created_at)
-            .where(
-                TaskRun.started_by == actor.user_id,
-                TaskRun.created_at > now - timedelta(minutes=1),
-                TaskRun.trigger != Trigger.RETRY,
-            )
-            .order_by(TaskRun.created_at.desc())
-            .limit(limit)
-        )
-        recent = (await session.scalars(query)).all()
-        if len(recent) >= limit:
-            wait_s = max(1.0, (recent[-1] + timedelta(minutes=1) - now).total_seconds())
-            raise LimitReached(
-                f"You have started {limit} runs within a minute.", f"try again in {wait_s:.0f} s", retry_after_s=wait_s
-            )
+        place = await place_of(session, run, now) or 1
+        run.live = {"position": place}
+        return StartedRun(run, run.id, place)
 
     async def _own(self, session: AsyncSession, actor: Actor, id_or_prefix: str, act: str) -> TaskRun:
         run = await find_run(session, id_or_prefix)

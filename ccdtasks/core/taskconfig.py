@@ -58,6 +58,7 @@ class TaskConfig(_Settings):
     timeout_s: int | None = Field(None, ge=30, le=86_400)
     human_timeout_s: int | None = Field(None, ge=60, le=7 * 86_400)
     budget_usd: Decimal | None = Field(None, gt=0, le=1000)
+    budget_usd_per_day: Decimal | None = Field(None, gt=0, le=10_000)
     model: str | None = Field(None, min_length=1, max_length=100)
     max_turns: int | None = Field(None, ge=1, le=10_000)
     start_url: Annotated[str, AfterValidator(_address)] | None = None

@@ -17,6 +17,7 @@ from ccdtasks.engine.cleaning import Cleaner
 from ccdtasks.engine.folder import RunFolders
 from ccdtasks.engine.keeping import ArtifactStore, Keeper
 from ccdtasks.engine.parts import Parts, Patience, read_boot_id
+from ccdtasks.engine.purses import Purses
 from ccdtasks.gateways.egress import EgressGateway
 from ccdtasks.gateways.model import Credential, ModelGateway
 from ccdtasks.gateways.prices import PriceTable
@@ -67,6 +68,7 @@ async def open_parts(
             keeper=Keeper(core, store, spool, threads),
             model=model,
             egress=EgressGateway(resolve=resolve, model_hosts=(urlsplit(config.claude.base_url).hostname or "",)),
+            purses=Purses(core.budgets, core.clock),
             seccomp_profile=seccomp_profile,
             instance_id=instance_id,
             boot_id=read_boot_id(),

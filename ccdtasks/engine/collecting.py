@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import select
 
 from ccdtasks.core.artifacts import ArtifactDraft
 from ccdtasks.core.claims import Claim
-from ccdtasks.core.endings import Outcome
+from ccdtasks.core.endings import Outcome, judged
+from ccdtasks.core.reasons import WORDS
+from ccdtasks.core.report import REPORT, Evidence, failure_report
 from ccdtasks.core.results import stored_result
 from ccdtasks.core.tables import csv_text
-from ccdtasks.db.enums import ArtifactKind, ArtifactState
+from ccdtasks.db.enums import ArtifactKind, ArtifactState, Reason, RunStatus
 from ccdtasks.db.models import RunEvent
 from ccdtasks.engine.folder import RunFolder
 from ccdtasks.engine.guest import Trap
@@ -27,6 +30,8 @@ _log = logging.getLogger(__name__)
 
 _LAST_WORD_BYTES_MAX = 1 << 20
 _CAPTIONS_MAX = 1000
+_PAGE_TEXT, _PAGE_TEXT_BYTES_MAX = "out/logs/page.txt", 64 << 10
+_REPORTED_EVENTS = 200
 _BOM = "\ufeff"  # without it spreadsheets take UTF-8 for something else
 
 
@@ -62,7 +67,7 @@ async def collect(
     word = word or {}
     final = kept.get(str(word.get("final_screenshot")).removeprefix("out/"))
     metrics = word.get("metrics")
-    return Outcome(
+    outcome = Outcome(
         status=verdict.status,
         reason=verdict.reason,
         message=verdict.words,
@@ -73,6 +78,45 @@ async def collect(
         artifacts=drafts,
         metrics=metrics if isinstance(metrics, dict) else {},
     )
+    return await _with_report(parts, claim, folder, prefix, outcome)
+
+
+async def _with_report(parts: Parts, claim: Claim, folder: RunFolder, prefix: str, outcome: Outcome) -> Outcome:
+    """The outcome with a report beside its files when the run has failed; ours comes first and so keeps its name."""
+    view = await parts.core.runs.load(claim.run_id)
+    seen = judged(view.run, outcome)
+    if seen.status is not RunStatus.FAILED:
+        return outcome
+    reason = seen.reason or Reason.AGENT_ERROR
+    evidence = Evidence(
+        task_name=view.task.task_name,
+        timezone=view.task.schedule_timezone,
+        reason=reason,
+        message=seen.message or WORDS[reason],
+        final_url=outcome.final_url or view.run.final_url,
+        final_title=outcome.final_title or view.run.final_title,
+        screenshot=outcome.final_screenshot,
+        page_text=await _page_text(parts, folder),
+        detail=outcome.detail or "",
+        events=await _last_events(parts, claim),
+    )
+    text = failure_report(view.run, evidence)
+    report = await parts.keeper.keep_bytes(REPORT, text.encode(), f"{prefix}/report", ArtifactKind.LOG)
+    return replace(outcome, artifacts=[report, *outcome.artifacts])
+
+
+async def _page_text(parts: Parts, folder: RunFolder) -> str:
+    try:
+        data = await parts.offload(folder.guest.read, _PAGE_TEXT, _PAGE_TEXT_BYTES_MAX)
+    except (FileNotFoundError, Trap):
+        return ""
+    return data.decode("utf-8", "replace")
+
+
+async def _last_events(parts: Parts, claim: Claim) -> Sequence[RunEvent]:
+    query = select(RunEvent).where(RunEvent.run_id == claim.run_id).order_by(RunEvent.at.desc()).limit(_REPORTED_EVENTS)
+    async with parts.core.db.read() as session:
+        return list(reversed((await session.scalars(query)).all()))
 
 
 async def _captions(parts: Parts, claim: Claim) -> dict[str, str]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Callable
 from pathlib import Path
 from uuid import UUID
 
 from ccdtasks.core.claims import Claim
+from ccdtasks.core.facts import MEMORY
 from ccdtasks.engine.parts import Parts, stubbornly
 from ccdtasks.engine.session import RunSession
 from ccdtasks.events import RunQueued, wait_for_bell
@@ -19,17 +21,33 @@ _LOOK_EVERY_S = 0.5  # how soon a run that another process queued (the shell) is
 _MEMORY_FLOOR_MIB = 1024
 _YOUNG_MIB = 768  # what a session will have taken once it is up, and has not yet
 _YOUNG_S = 30.0
-_TELL_EVERY_S = 60.0
+_SHORT_FOR_S = 5.0  # a shorter want of memory is told nobody
+_WORDS = "Too little memory is free for one more session, so runs wait."
+
+
+def available_memory_mib(meminfo: Path = Path("/proc/meminfo")) -> int | None:
+    """What the kernel says can be had without swapping; None where it does not say."""
+    try:
+        lines = meminfo.read_text().splitlines()
+    except OSError:
+        return None
+    fields = (line.split() for line in lines)
+    return next((int(field[1]) // 1024 for field in fields if field and field[0] == "MemAvailable:"), None)
 
 
 class Dispatcher:
-    """All runs of this process. The row is the truth; the bell only saves waiting for the next look."""
+    """All runs of this process. The row is the truth; the bell only saves waiting for the next look.
 
-    def __init__(self, parts: Parts) -> None:
+    `available_memory_mib`: what the machine has left, None where that is unknown.
+    """
+
+    def __init__(self, parts: Parts, available_memory_mib: Callable[[], int | None] = available_memory_mib) -> None:
         self._parts = parts
+        self._available_memory_mib = available_memory_mib
         self._tasks: dict[UUID, asyncio.Task[None]] = {}
         self._started_at: dict[UUID, float] = {}
-        self._told_at = float("-inf")
+        self._short_since: float | None = None
+        self._is_told = True  # what an earlier life of this process told may stand there still
         self.is_adopted = asyncio.Event()
 
     def holds(self, session_id: UUID) -> bool:
@@ -59,7 +77,7 @@ class Dispatcher:
     async def _start_all(self, group: asyncio.TaskGroup) -> None:
         core = self._parts.core
         limit = core.config.limits.max_sessions
-        while self._has_memory():
+        while await self._has_memory():
             claim = await stubbornly(lambda: core.claims.claim_next(core.clock.now(), self._parts.boot_id, limit))
             if claim is None:
                 return
@@ -76,32 +94,36 @@ class Dispatcher:
         self._tasks.pop(claim.session_id, None)
         self._started_at.pop(claim.session_id, None)
 
-    def _has_memory(self) -> bool:
-        """Whether the machine can carry one more session, those included that are only starting."""
-        available_mib = available_memory_mib()
-        if available_mib is None:
+    async def _has_memory(self) -> bool:
+        """Whether the machine can carry one more session; when it cannot for a while, the queue says so."""
+        if self._is_roomy():
+            self._short_since = None
+            if self._is_told:
+                await stubbornly(lambda: self._parts.core.facts.release(MEMORY))
+                self._is_told = False
             return True
         now = time.monotonic()
-        young = sum(now - at < _YOUNG_S for at in self._started_at.values())
-        if available_mib >= _MEMORY_FLOOR_MIB + young * _YOUNG_MIB:
-            return True
-        if now > self._told_at + _TELL_EVERY_S:
-            self._told_at = now
-            _log.warning("runs wait: only %d MiB of memory are free", available_mib)
+        self._short_since = self._short_since or now
+        if now >= self._short_since + _SHORT_FOR_S and not self._is_told:
+            _log.warning(_WORDS)
+            await stubbornly(self._tell_shortage)
+            self._is_told = True
         return False
+
+    def _is_roomy(self) -> bool:
+        """By what the kernel says can be had; sessions that are only starting have not taken theirs yet."""
+        available_mib = self._available_memory_mib()
+        now = time.monotonic()
+        young = sum(now - at < _YOUNG_S for at in self._started_at.values())
+        return available_mib is None or available_mib >= _MEMORY_FLOOR_MIB + young * _YOUNG_MIB
+
+    async def _tell_shortage(self) -> None:
+        core = self._parts.core
+        async with core.db.write() as session:
+            await core.facts.hold(session, MEMORY, _WORDS)
 
 
 async def _whole_life(session: RunSession, is_open: bool) -> None:
     if not is_open:
         await session.open()
     await session.run()
-
-
-def available_memory_mib(meminfo: Path = Path("/proc/meminfo")) -> int | None:
-    """What the kernel says can be had without swapping; None where it does not say."""
-    try:
-        lines = meminfo.read_text().splitlines()
-    except OSError:
-        return None
-    fields = (line.split() for line in lines)
-    return next((int(field[1]) // 1024 for field in fields if field and field[0] == "MemAvailable:"), None)

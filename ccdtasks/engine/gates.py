@@ -9,6 +9,7 @@ from typing import Any
 from ccdtasks.core.claims import Claim
 from ccdtasks.engine.folder import RunFolder
 from ccdtasks.engine.job import Brief
+from ccdtasks.engine.outcome import ModelSaid
 from ccdtasks.engine.parts import Parts, stubbornly
 from ccdtasks.gateways.egress import Refusal, ServedEgress
 from ccdtasks.gateways.model import ServedModel, Usage
@@ -37,6 +38,13 @@ class Gates:
             self._before, self._before_usd = session.usage or {}, session.cost_usd
         self._model = await self._parts.model.serve(folder.model_socket, brief.grant(), self._used)
         self._egress = await self._parts.egress.serve(folder.egress_socket, brief.policy(), self._refusals.append)
+
+    def model_said(self) -> ModelSaid:
+        """What our own gateway knows of the model's last word; whatever the session claims."""
+        model = self._model
+        if model is None:
+            return ModelSaid()
+        return ModelSaid(model.auth_failed, model.lacks_credit, model.limited_until, model.exhausted)
 
     def revoke(self) -> None:
         """Lets no more requests to the model through: the run is over."""

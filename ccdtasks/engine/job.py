@@ -18,6 +18,7 @@ from ccdtasks.core.taskconfig import TaskConfig, read_config
 from ccdtasks.engine.inputs import Given
 from ccdtasks.gateways.egress import EgressPolicy
 from ccdtasks.gateways.model import ModelGrant
+from ccdtasks.gateways.purse import Purse
 
 _EVENT_BYTES = 65_536
 _LOG_BYTES = 8 << 20
@@ -31,6 +32,7 @@ class Brief:
     """A claim with everything that its session needs to know.
 
     `spent_usd`: by this run so far, restarts included. `given`: what the tasks that it runs after left for it.
+    `purses`: the budgets that it shares with other runs.
     """
 
     claim: Claim
@@ -40,11 +42,18 @@ class Brief:
     dummy: str = field(repr=False)
     spent_usd: Decimal = Decimal(0)
     given: Given = field(default_factory=Given)
+    purses: tuple[Purse, ...] = ()
 
     @property
     def budget_usd(self) -> Decimal:
         """What the run may cost in all."""
         return self.settings.budget_usd or self.config.claude.max_budget_usd
+
+    @property
+    def left_usd(self) -> Decimal:
+        """What it may cost from now on, by the tightest of its budgets."""
+        shared = (purse.limit_usd - purse.spent_usd for purse in self.purses)
+        return min(self.budget_usd - self.spent_usd, *shared) if self.purses else self.budget_usd - self.spent_usd
 
     @property
     def timeout_s(self) -> int:
@@ -66,6 +75,7 @@ class Brief:
             budget_usd=self.budget_usd,
             spent_usd=self.spent_usd,
             configured=tuple(name for name in named if name),
+            purses=self.purses,
         )
 
     def policy(self) -> EgressPolicy:
@@ -94,7 +104,7 @@ class Brief:
             "model": self.settings.model or claude.model,
             "fallback_model": claude.fallback_model,
             "max_turns": self.settings.max_turns or claude.max_turns,
-            "max_budget_usd": float(max(Decimal("0.01"), self.budget_usd - self.spent_usd)),
+            "max_budget_usd": float(max(Decimal("0.01"), self.left_usd)),
             "credential_kind": "oauth_token" if claude.oauth_token else "api_key",
             "credential_dummy": self.dummy,
             "claude_session_id": str(claim.claude_session_id),
@@ -118,10 +128,10 @@ class Brief:
         ]
 
 
-def make_brief(view: RunView, claim: Claim, config: Config, dummy: str) -> Brief:
+def make_brief(view: RunView, claim: Claim, config: Config, dummy: str, purses: tuple[Purse, ...] = ()) -> Brief:
     """Puts a brief together from the rows of a run."""
     spent_usd = view.run.cost_usd or Decimal(0)
-    return Brief(claim, view, read_config(view.task.config), config, dummy, spent_usd)
+    return Brief(claim, view, read_config(view.task.config), config, dummy, spent_usd, purses=purses)
 
 
 def read_dummy(host: Path, dummy_hash: str | None) -> str | None:

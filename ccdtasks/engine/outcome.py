@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from ccdtasks.adapters.containers import ContainerState
@@ -13,19 +13,22 @@ from ccdtasks.engine.guest import printable
 
 _KILLED = 137  # 128 + SIGKILL
 _WORDS_MAX = 500
-_LIMIT_AHEAD_MAX = timedelta(days=8)
+_KEY_REFUSED = "Claude refused the API key, so all runs wait."
+_NO_CREDIT = "The Claude account has no credit left, so all runs wait until there is some."
 
 _REASONS = {
     "agent_error": Reason.AGENT_ERROR,
-    "model_auth": Reason.MODEL_AUTH,
     "model_unavailable": Reason.MODEL_UNAVAILABLE,
     "usage_limit": Reason.MODEL_UNAVAILABLE,
+    "model_auth": Reason.MODEL_UNAVAILABLE,
     "budget": Reason.BUDGET,
     "max_turns": Reason.AGENT_ERROR,
     "session_crashed": Reason.SESSION_CRASHED,
     "timeout": Reason.TIMEOUT,
     "stopped": Reason.INTERRUPTED,
 }
+"""What a session says of its end. A refused credential or a usage limit concerns all runs, so it counts only when our
+gateway saw it too; a session that says it alone has failed alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +50,16 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
+class ModelSaid:
+    """What the model gateway of a session saw: a refused credential, an empty account, a limit, a budget used up."""
+
+    auth_failed: bool = False
+    lacks_credit: bool = False
+    limited_until: datetime | None = None
+    exhausted: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class End:
     """A session that is over, as we saw it.
 
@@ -60,6 +73,7 @@ class End:
     oom_kills: int = 0
     memory_mib: int = 0
     is_rebooted: bool = False
+    model: ModelSaid = ModelSaid()
 
 
 def judge(end: End, now: datetime) -> Verdict:
@@ -71,20 +85,28 @@ def judge(end: End, now: datetime) -> Verdict:
         return Verdict(RunStatus.COMPLETED)  # even when we were about to end it: the work is done
     if end.cause is not None:
         return Verdict(RunStatus.FAILED, end.cause.reason, end.cause.words)
-    if word is not None:
-        return _by_last_word(word, end, now)
-    return _by_traces(end)
+    known = _by_model(end.model, now)
+    if known is not None:
+        return known
+    return _by_last_word(word, end) if word is not None else _by_traces(end)
 
 
-def _by_last_word(word: Mapping[str, Any], end: End, now: datetime) -> Verdict:
+def _by_model(said: ModelSaid, now: datetime) -> Verdict | None:
+    """What the gateway knows is the cause, whatever the session makes of it."""
+    if said.exhausted is not None:
+        return Verdict(RunStatus.FAILED, Reason.BUDGET, said.exhausted)
+    if said.auth_failed:
+        return Verdict(RunStatus.FAILED, Reason.MODEL_AUTH, _NO_CREDIT if said.lacks_credit else _KEY_REFUSED)
+    if said.limited_until is not None and said.limited_until > now:
+        return Verdict(RunStatus.QUEUED, Reason.MODEL_UNAVAILABLE, not_before=said.limited_until)
+    return None
+
+
+def _by_last_word(word: Mapping[str, Any], end: End) -> Verdict:
     said = word.get("reason")
     words = _words(word.get("message"))
     if word.get("outcome") == "completed":
         return Verdict(RunStatus.COMPLETED)  # the core finds what evidence is lacking
-    if said == "usage_limit":
-        reset_at = _reset_at(word.get("reset_at"), now)
-        if reset_at is not None:
-            return Verdict(RunStatus.QUEUED, Reason.MODEL_UNAVAILABLE, words, not_before=reset_at)
     reason = _REASONS.get(said, Reason.AGENT_ERROR) if isinstance(said, str) else Reason.AGENT_ERROR
     if reason is Reason.INTERRUPTED:
         return Verdict(RunStatus.FAILED, reason, "The session was ended from outside.")
@@ -118,14 +140,3 @@ def _out_of_memory(end: End, *, is_sure: bool) -> Verdict:
 
 def _words(message: object) -> str | None:
     return printable(message)[:_WORDS_MAX] if isinstance(message, str) and message.strip() else None
-
-
-def _reset_at(text: object, now: datetime) -> datetime | None:
-    """When the usage limit is lifted, if that is a time that makes sense: the text came from inside."""
-    try:
-        moment = datetime.fromisoformat(text).astimezone(UTC) if isinstance(text, str) else None
-    except (ValueError, OverflowError):
-        return None
-    if moment is None or not now < moment < now + _LIMIT_AHEAD_MAX:
-        return None
-    return moment

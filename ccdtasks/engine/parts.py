@@ -15,6 +15,7 @@ from ccdtasks.core import Core
 from ccdtasks.engine.cleaning import Cleaner
 from ccdtasks.engine.folder import RunFolders
 from ccdtasks.engine.keeping import Keeper
+from ccdtasks.engine.purses import Purses
 from ccdtasks.errors import Unavailable
 from ccdtasks.gateways.egress import EgressGateway
 from ccdtasks.gateways.model import ModelGateway
@@ -56,6 +57,7 @@ class Parts:
     keeper: Keeper
     model: ModelGateway
     egress: EgressGateway
+    purses: Purses
     seccomp_profile: Path
     instance_id: str
     boot_id: str

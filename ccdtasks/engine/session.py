@@ -63,7 +63,8 @@ class RunSession:
             dummy = claim.dummy or await self._parts.offload(read_dummy, self._folder.host, dummy_hash)
             if dummy is None:
                 raise _NeverBegan
-            self._brief = make_brief(view, claim, self._parts.core.config, dummy)
+            purses = await stubbornly(lambda: self._parts.purses.of(claim.run_id))
+            self._brief = make_brief(view, claim, self._parts.core.config, dummy, purses)
             if claim.container_id is None:
                 await self._make_folder(self._brief)
             await self._gates.open(self._folder, self._brief)
@@ -207,6 +208,7 @@ class RunSession:
             oom_kills=follower.oom_kills,
             memory_mib=self._parts.core.config.podman.memory_mib,
             is_rebooted=self.claim.boot_id not in (None, self._parts.boot_id),
+            model=self._gates.model_said(),
         )
         verdict = judge(end, self._parts.core.clock.now())
         await self._collecting()
@@ -222,7 +224,7 @@ class RunSession:
         claims, claim = self._parts.core.claims, self.claim
         if verdict is not None and verdict.not_before is not None and verdict.reason is not None:
             not_before, reason = verdict.not_before, verdict.reason
-            await stubbornly(lambda: claims.requeue(claim, not_before, reason))
+            await stubbornly(lambda: claims.requeue(claim, not_before, reason, holds_all=True))
             return
         ended = await stubbornly(lambda: claims.finish(claim, outcome))
         _log.info("run %s: %s %s", claim.run_id, ended.status, ended.reason or "")

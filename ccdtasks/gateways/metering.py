@@ -156,6 +156,11 @@ class Account:
             (self._usage_of(meter).cost_usd - done.cost_usd for meter, done in self._flowing.items()), Decimal(0)
         )
 
+    @property
+    def used_usd(self) -> Decimal:
+        """Dollars since this account was opened."""
+        return self.spent_usd - self._spent_before_usd
+
     def _settle(self, meter: Meter) -> None:
         usage = self._usage_of(meter)
         more = usage - self._flowing[meter]

@@ -24,6 +24,7 @@ from aiohttp import web
 from ccdtasks.gateways.credential import Credential, shows_dummy
 from ccdtasks.gateways.metering import Account, Meter, Usage
 from ccdtasks.gateways.prices import PriceTable
+from ccdtasks.gateways.purse import Purse
 from ccdtasks.gateways.screening import Malformed, ModelRequest, NotAllowed, read_request
 from ccdtasks.gateways.sockets import bind_socket, remove_socket, socket_inode
 from ccdtasks.gateways.upstream import Answer, Upstream, error_json, returned_headers
@@ -46,6 +47,7 @@ class ModelGrant:
 
     `models`: None = any with a known price. `configured`: always open, price known or not. `spent_usd`: by earlier
     attempts, or before a restart. `allow_server_tools`: the API's own tools and files by address, too.
+    `purses`: further budgets, which it shares with other sessions.
     """
 
     session_id: UUID
@@ -55,6 +57,7 @@ class ModelGrant:
     spent_usd: Decimal = Decimal(0)
     allow_server_tools: bool = False
     configured: tuple[str, ...] = ()
+    purses: tuple[Purse, ...] = ()
 
 
 class ModelGateway:
@@ -78,7 +81,12 @@ class ModelGateway:
         self._clock = clock or SystemClock()
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="model-bodies")
         self._upstream = Upstream(
-            credential, base_url, on_auth_failure=on_auth_failure, silence_s=silence_s, trust_env=trust_env
+            credential,
+            base_url,
+            on_auth_failure=on_auth_failure,
+            silence_s=silence_s,
+            trust_env=trust_env,
+            clock=self._clock,
         )
 
     async def serve(self, socket_path: Path, grant: ModelGrant, on_usage: Callable[[Usage], None]) -> ServedModel:
@@ -116,8 +124,9 @@ class ModelGateway:
 class ServedModel:
     """One session's way to the model, while it lasts.
 
-    `first_request_at`: when its first request was let through. `auth_failed`: the API refused the real credential; the
-    word of the container alone must not stop all runs.
+    `first_request_at`: when its first request was let through. What the API itself said last: `auth_failed`, it refused
+    the real credential (`lacks_credit`: for want of money); `limited_until`, a usage limit. The word of the container
+    alone must not stop all runs.
     """
 
     def __init__(
@@ -133,6 +142,8 @@ class ServedModel:
     ) -> None:
         self.first_request_at: datetime | None = None
         self.auth_failed = False
+        self.lacks_credit = False
+        self.limited_until: datetime | None = None
         self._path = path
         self._grant = grant
         self._account = account
@@ -158,8 +169,18 @@ class ServedModel:
         """Dollars against the budget: earlier attempts and answers that still flow included."""
         return self._account.spent_usd
 
+    @property
+    def exhausted(self) -> str | None:
+        """Which budget is used up, as a sentence; None while there is money left."""
+        if self._grant.budget_usd is not None and self._account.spent_usd >= self._grant.budget_usd:
+            spent_usd = f"${self._account.spent_usd:.4f} spent"
+            return f"The run's budget of ${self._grant.budget_usd} is used up ({spent_usd})."
+        return next((purse.empty_text() for purse in self._grant.purses if purse.is_empty), None)
+
     async def start(self) -> None:
         """Listens."""
+        for purse in self._grant.purses:
+            purse.join(self._account)
         listener = bind_socket(self._path)
         self._inode = socket_inode(self._path)
         await self._runner.setup()
@@ -180,6 +201,8 @@ class ServedModel:
             await asyncio.wait(tasks)
         await self._runner.cleanup()
         remove_socket(self._path, self._inode)
+        for purse in self._grant.purses:
+            purse.leave(self._account)
 
     # -- one request
 
@@ -190,7 +213,7 @@ class ServedModel:
             async with self._slots:
                 return await self._forward(request)
         except Answer as answer:
-            self.auth_failed = self.auth_failed or answer.auth_failed
+            self._note_refusal(answer)
             _log.info("model %s: answered %d", self._grant.session_id, answer.status)
             return web.Response(status=answer.status, body=answer.body, headers=answer.headers)
         finally:
@@ -207,6 +230,8 @@ class ServedModel:
         meter = self._account.open(wanted.model)
         try:
             upstream = await self._upstream.send(request.path_qs, request.headers, body, stream=wanted.stream)
+            if path == _MESSAGES:
+                self.auth_failed, self.lacks_credit, self.limited_until = False, False, None
             async with upstream:
                 response = await self._relay(request, upstream, meter)
             if path == _MESSAGES and not meter.started:
@@ -214,6 +239,11 @@ class ServedModel:
             return response
         finally:
             self._account.close(meter)
+
+    def _note_refusal(self, answer: Answer) -> None:
+        self.auth_failed = self.auth_failed or answer.auth_failed
+        self.lacks_credit = self.lacks_credit or answer.lacks_credit
+        self.limited_until = answer.limited_until or self.limited_until
 
     def _check_call(self, request: web.BaseRequest) -> str:
         path = request.path_qs.partition("?")[0]
@@ -228,8 +258,8 @@ class ServedModel:
     def _check_grant(self) -> None:
         if self._revoked:
             raise Answer.of(403, "permission_error", "The run is over.")
-        if self._over_budget():
-            raise Answer.of(403, "permission_error", self._budget_text())
+        if self.exhausted:
+            raise Answer.of(403, "permission_error", self.exhausted)
 
     async def _check_body(self, body: bytes) -> ModelRequest:
         try:
@@ -277,18 +307,12 @@ class ServedModel:
 
     # -- budget
 
-    def _over_budget(self) -> bool:
-        return self._grant.budget_usd is not None and self._account.spent_usd >= self._grant.budget_usd
-
     def _must_stop(self, meter: Meter, chunk: bytes) -> bool:
         """True if the answer ends before the event that `chunk` leaves unfinished; a whole answer is let through."""
-        return self._over_budget() and not meter.complete and meter.tail_bytes <= len(chunk)
-
-    def _budget_text(self) -> str:
-        return f"The run's budget of ${self._grant.budget_usd} is used up (${self._account.spent_usd:.4f} spent)."
+        return self.exhausted is not None and not meter.complete and meter.tail_bytes <= len(chunk)
 
     def _budget_event(self) -> bytes:
-        return b"event: error\ndata: " + error_json("permission_error", self._budget_text()) + b"\n\n"
+        return b"event: error\ndata: " + error_json("permission_error", self.exhausted or "") + b"\n\n"
 
 
 async def _read_body(request: web.BaseRequest) -> bytes:

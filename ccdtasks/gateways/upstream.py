@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Callable
+from datetime import datetime
 
 import aiohttp
 from multidict import CIMultiDict, CIMultiDictProxy
@@ -11,6 +12,8 @@ from yarl import URL
 
 from ccdtasks.errors import Invalid
 from ccdtasks.gateways.credential import Credential, set_credential
+from ccdtasks.gateways.usage_limits import limited_until
+from ccdtasks.times import Clock
 
 _CONNECT_S = 15.0
 _WHOLE_ANSWER_S = 600.0  # an answer that is not streamed is silent while the model writes; the API allows ten minutes
@@ -26,10 +29,13 @@ _ADDED_BY_AIOHTTP = ("User-Agent", "Accept", "Content-Type")
 class Answer(Exception):
     """What the session gets instead of the model's answer: an error in the API's own shape.
 
-    `auth_failed`: because the API refuses the real credential.
+    `auth_failed`: because the API refuses the real credential; `lacks_credit`: since its account has no money.
+    `limited_until`: because a usage limit holds until then.
     """
 
     auth_failed = False
+    lacks_credit = False
+    limited_until: datetime | None = None
 
     def __init__(self, status: int, body: bytes, headers: CIMultiDict[str]) -> None:
         super().__init__(status)
@@ -62,12 +68,14 @@ class Upstream:
         on_auth_failure: Callable[[], None] | None,
         silence_s: float,
         trust_env: bool,
+        clock: Clock,
     ) -> None:
         self._credential = credential
         self._base_url = _read_base_url(base_url)
         self._on_auth_failure = on_auth_failure
         self._silence_s = silence_s
         self._trust_env = trust_env
+        self._clock = clock
         self._session: aiohttp.ClientSession | None = None
 
     async def close(self) -> None:
@@ -118,12 +126,19 @@ class Upstream:
         body = await _read_error(response)
         if _is_about_credential(response.status, body):
             return self._auth_failed("The model API refuses the credential of this appliance.")
+        if _is_about_credit(response.status, body):
+            answer = self._auth_failed("The account of this appliance has no credit at the model API.")
+            answer.lacks_credit = True
+            return answer
         clean = CIMultiDict(
             (name, value.replace(secret, "[removed]")) for name, value in returned_headers(response.headers).items()
         )
         clean.popall("Content-Length", None)
         clean.popall("Content-Encoding", None)
-        return Answer(response.status, body.replace(secret.encode(), b"[removed]"), clean)
+        answer = Answer(response.status, body.replace(secret.encode(), b"[removed]"), clean)
+        if response.status == 429:
+            answer.limited_until = limited_until(response.headers, self._clock.now())
+        return answer
 
     def _auth_failed(self, message: str) -> Answer:
         """403 where the API says 401: the CLI repeats a 401 for three minutes, and ends at once on a 403."""
@@ -155,6 +170,18 @@ def returned_headers(headers: CIMultiDictProxy[str]) -> CIMultiDict[str]:
 def _is_about_credential(status: int, body: bytes) -> bool:
     """401, and the 403 of a token that was revoked or is not allowed here, which speaks of OAuth."""
     return status == 401 or (status == 403 and (b"authentication_error" in body or b"oauth" in body.lower()))
+
+
+def _is_about_credit(status: int, body: bytes) -> bool:
+    """402, and the 400 whose message begins so: one that only quotes it may come from the session's own request."""
+    return status == 402 or (status == 400 and _message_of(body).startswith("Your credit balance is too low"))
+
+
+def _message_of(body: bytes) -> str:
+    try:
+        return str(json.loads(body)["error"]["message"])
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return ""
 
 
 async def _read_error(response: aiohttp.ClientResponse) -> bytes:

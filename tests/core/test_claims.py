@@ -250,7 +250,9 @@ async def test_a_refused_key_holds_the_whole_queue_with_one_alert(config: Config
         assert [row.payload["text"] for row in alerts] == [
             "Claude refused the API key, so all runs wait. Fix `[claude] api_key`, then `ccdtasks doctor`."
         ]
-        assert (await core.runs.load(waiting.run.id)).hold == alerts[0].payload["text"]
+        hold = (await core.runs.load(waiting.run.id)).hold
+        assert hold
+        assert hold.message == alerts[0].payload["text"]
         assert list(await core.facts.holds()) == ["model_auth"]
     async with open_core(wrong, clock) as core:
         assert await core.claims.claim_next(clock.now(), BOOT, 10) is None  # a restart alone mends nothing

@@ -109,6 +109,7 @@ async def test_a_wish_to_stop_wins(core: Core, outcome: Outcome) -> None:
 
 @pytest.mark.parametrize("state", ["queued", "starting", "running", "needs_human", "collecting"])
 async def test_a_stop_in_any_state_ends_as_cancelled(core: Core, state: str) -> None:
+    """reliability.md 42: one terminal state, whatever the engine reports afterwards."""
     started = await queue(core)
     if state != "queued":
         claimed = await claim(core)
@@ -143,6 +144,7 @@ async def test_which_failures_are_tried_again(core: Core, reason: Reason) -> Non
 
 
 async def test_three_attempts_in_one_thread_then_it_gives_up(core: Core, clock: MoveableClock) -> None:
+    """reliability.md 39: no more attempts than the task has, one parent, the wait drawn by lot within its bound."""
     first = await running(core)
     await core.runs.set_thread(first.run_id, "100", "555", "Run", "running")
     run_ids = [first.run_id]
@@ -172,7 +174,7 @@ async def test_three_attempts_in_one_thread_then_it_gives_up(core: Core, clock: 
     assert ended.retry_run_id is None
     payload = (await told(core, claimed.run_id))["result"]
     assert payload["ping"] is True
-    assert (payload["same_reason"], payload["of_last"]) == (3, 3)
+    assert (payload["same_reason"], payload["of_last"]) == (1, 1)  # three tries of one start
     assert payload["hint"] == "a longer timeout may help: /task-edit"
     task = await core.tasks.find(ANN, "ticket-checker")
     assert (task.run_count, task.failure_count) == (3, 3)
@@ -206,6 +208,7 @@ async def test_what_acted_is_never_repeated_by_itself(core: Core, clock: Moveabl
 
 
 async def test_a_waiting_retry_can_be_stopped(core: Core, clock: MoveableClock) -> None:
+    """reliability.md 39: a stop ends the row of attempts."""
     await fail(core, await running(core))
     stopped = await core.runs.stop(ANN, "ticket-checker")
     assert (stopped.status, stopped.attempt) == (RunStatus.CANCELLED, 2)

@@ -9,7 +9,7 @@ import pytest
 
 from ccdtasks.adapters.containers import ContainerState
 from ccdtasks.db.enums import Reason, RunStatus
-from ccdtasks.engine.outcome import Cause, End, Verdict, judge
+from ccdtasks.engine.outcome import Cause, End, ModelSaid, Verdict, judge
 
 NOW = datetime(2026, 1, 17, 15, 30, tzinfo=UTC)
 COMPLETED = {"outcome": "completed", "result_submitted": True}
@@ -51,7 +51,6 @@ def test_a_stop_from_outside_is_an_interruption() -> None:
     ("said", "reason"),
     [
         ("agent_error", Reason.AGENT_ERROR),
-        ("model_auth", Reason.MODEL_AUTH),
         ("model_unavailable", Reason.MODEL_UNAVAILABLE),
         ("budget", Reason.BUDGET),
         ("max_turns", Reason.AGENT_ERROR),
@@ -102,15 +101,34 @@ def test_a_reboot_is_named() -> None:
     assert "restarted" in (verdict.words or "")
 
 
-def test_a_usage_limit_waits_until_it_is_lifted() -> None:
-    reset_at = NOW + timedelta(hours=3)
-    word = {"outcome": "failed", "reason": "usage_limit", "reset_at": reset_at.isoformat()}
-    assert _judge(word) == Verdict(RunStatus.QUEUED, Reason.MODEL_UNAVAILABLE, None, not_before=reset_at)
+def test_a_usage_limit_that_our_gateway_saw_waits_until_it_is_lifted() -> None:
+    until = NOW + timedelta(hours=3)
+    for word in ({"outcome": "failed", "reason": "usage_limit"}, {"outcome": "failed", "reason": "agent_error"}, None):
+        verdict = _judge(word, model=ModelSaid(limited_until=until))
+        assert verdict == Verdict(RunStatus.QUEUED, Reason.MODEL_UNAVAILABLE, None, not_before=until)
+    assert _judge(COMPLETED, model=ModelSaid(limited_until=until)).status is RunStatus.COMPLETED
+    assert _judge(None, cause=Cause(None), model=ModelSaid(limited_until=until)).status is RunStatus.CANCELLED
+    late = _judge({"outcome": "failed", "reason": "usage_limit"}, model=ModelSaid(limited_until=NOW))
+    assert (late.status, late.reason) == (RunStatus.FAILED, Reason.MODEL_UNAVAILABLE)
 
 
-@pytest.mark.parametrize(
-    "reset_at", ["", None, "soon", 7, "2026-01-17T15:00:00Z", "2027-01-17T15:00:00Z", "9999-12-31T23:59:59-23:59"]
-)
-def test_a_limit_that_makes_no_sense_is_a_failure(reset_at: Any) -> None:
-    verdict = _judge({"outcome": "failed", "reason": "usage_limit", "reset_at": reset_at})
-    assert (verdict.status, verdict.reason) == (RunStatus.FAILED, Reason.MODEL_UNAVAILABLE)
+@pytest.mark.parametrize("said", ["usage_limit", "model_auth"])
+def test_a_session_cannot_stop_all_runs_by_what_it_says(said: str) -> None:
+    word = {"outcome": "failed", "reason": said, "reset_at": (NOW + timedelta(hours=3)).isoformat()}
+    verdict = _judge(word)
+    assert (verdict.status, verdict.reason, verdict.not_before) == (RunStatus.FAILED, Reason.MODEL_UNAVAILABLE, None)
+
+
+def test_a_refused_credential_is_what_the_gateway_saw() -> None:
+    for word in ({"outcome": "failed", "reason": "agent_error", "message": "hm"}, None):
+        verdict = _judge(word, model=ModelSaid(auth_failed=True))
+        assert verdict.reason is Reason.MODEL_AUTH
+        assert verdict.words == "Claude refused the API key, so all runs wait."
+    verdict = _judge(None, model=ModelSaid(auth_failed=True, lacks_credit=True))
+    assert "has no credit left" in (verdict.words or "")
+
+
+def test_a_budget_that_ran_out_is_named() -> None:
+    said = "This month's budget of $50.00 is used up ($50.02 spent)."
+    for word in ({"outcome": "completed", "result_submitted": False}, {"outcome": "failed"}, None):
+        assert _judge(word, model=ModelSaid(exhausted=said)) == Verdict(RunStatus.FAILED, Reason.BUDGET, said)

@@ -13,7 +13,7 @@ from ccdtasks.db.types import Json, UtcDateTime
 
 
 class UserSettings(HasTimes, Base):
-    """What a user chose with /settings."""
+    """What a user chose with /settings; `budget_warned`: the month and share of the budget told last, `2026-01 80`."""
 
     __tablename__ = "user_settings"
 
@@ -21,6 +21,7 @@ class UserSettings(HasTimes, Base):
     timezone: Mapped[str | None] = mapped_column(String(50))
     pushover_user_key: Mapped[str | None] = mapped_column(String(255))
     pushover_priority: Mapped[int] = mapped_column(default=0)
+    budget_warned: Mapped[str | None] = mapped_column(String(20))
     pushover_events: Mapped[list[str]] = mapped_column(Json, default=lambda: ["error", "intervention"])
     settings: Mapped[dict[str, Any]] = mapped_column(Json, default=dict)
 

@@ -20,7 +20,8 @@ class TaskRun(HasId, HasTimes, Base):
 
     `epoch` rises with each claim; every later write of that claim names it, so a late writer changes nothing.
     `chain_id`: the first run of the chain, once tasks run after it; `upstream_runs`: task name -> id of the run whose
-    files and result this one gets. `parameters`: name -> value (text). `live`: what the live card shows {"text", "step", "pages", "position"}.
+    files and result this one gets. `parameters`: name -> value (text). `priority`: above 0 where an admin moved it.
+    `live`: what the live card shows {"text", "step", "pages", "position", "held_by"}.
     """
 
     __tablename__ = "task_runs"
@@ -113,6 +114,8 @@ class TaskRun(HasId, HasTimes, Base):
         Index("idx_task_runs_owner_status", "owner_user_id", "status", "created_at", "id"),
         Index("idx_task_runs_started_by", "started_by", "created_at"),
         Index("idx_task_runs_created_at", "created_at", "id"),
+        Index("idx_task_runs_spent_owner", "owner_user_id", "started_at", "cost_usd"),
+        Index("idx_task_runs_spent_task", "task_id", "started_at", "cost_usd"),
         Index("idx_task_runs_parameters", "parameters", postgresql_using="gin").ddl_if(dialect="postgresql"),
         Index("idx_task_runs_chain", "chain_id"),
         Index(

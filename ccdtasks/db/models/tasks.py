@@ -20,6 +20,7 @@ class Task(HasId, HasTimes, Base):
 
     `required_parameters`: [{"name", "description", "pattern", "choices"}]; `optional_parameters` have "default" too.
     `config`: per-task settings by name (timeout_s, budget_usd, model, allowed_domains, ...), see `core.tasks`.
+    `budget_warned`: the day and the share of its budget that were told last, `2026-01-17 80`.
     `schedule_cron`: cron text, or `at <moment>` for a time that happens once; `schedule_set_at`: since when it counts;
     `schedule_parameters`: the values of scheduled runs; `schedule_failures`: how many of them failed in a row.
     """
@@ -57,6 +58,7 @@ class Task(HasId, HasTimes, Base):
     success_count: Mapped[int] = mapped_column(default=0)
     failure_count: Mapped[int] = mapped_column(default=0)
     avg_duration_seconds: Mapped[int | None]
+    budget_warned: Mapped[str | None] = mapped_column(String(20))
     created_by: Mapped[str] = mapped_column(String(64))
     deleted_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 

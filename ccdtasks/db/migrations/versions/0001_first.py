@@ -119,6 +119,7 @@ TASKS: tuple[SchemaItem, ...] = (
     sa.Column("success_count", sa.Integer(), nullable=False),
     sa.Column("failure_count", sa.Integer(), nullable=False),
     sa.Column("avg_duration_seconds", sa.Integer()),
+    sa.Column("budget_warned", sa.String(20)),
     sa.Column("created_by", sa.String(64), nullable=False),
     sa.Column("deleted_at", sa.DateTime(timezone=True)),
     sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
@@ -145,6 +146,7 @@ USER_SETTINGS: tuple[SchemaItem, ...] = (
     sa.Column("timezone", sa.String(50)),
     sa.Column("pushover_user_key", sa.String(255)),
     sa.Column("pushover_priority", sa.Integer(), nullable=False),
+    sa.Column("budget_warned", sa.String(20)),
     sa.Column("pushover_events", JSON, nullable=False),
     sa.Column("settings", JSON, nullable=False),
     sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
@@ -286,6 +288,8 @@ TASK_RUNS: tuple[SchemaItem, ...] = (
     sa.Index("idx_task_runs_owner", "owner_user_id", "created_at", "id"),
     sa.Index("idx_task_runs_owner_status", "owner_user_id", "status", "created_at", "id"),
     sa.Index("idx_task_runs_retry_of", "retry_of"),
+    sa.Index("idx_task_runs_spent_owner", "owner_user_id", "started_at", "cost_usd"),
+    sa.Index("idx_task_runs_spent_task", "task_id", "started_at", "cost_usd"),
     sa.Index("idx_task_runs_started_at", sa.text("started_at DESC")),
     sa.Index("idx_task_runs_started_by", "started_by", "created_at"),
     sa.Index("idx_task_runs_status", "status", "queued_at"),
@@ -465,10 +469,6 @@ RUN_EVENTS: tuple[SchemaItem, ...] = (
     sa.Index("idx_run_events_run", "run_id", "at"),
 )
 
-VNC_ACCESS_LOG: tuple[SchemaItem, ...] = (
-    sa.Column("id", sa.Uuid(), primary_key=True),
-    sa.Column("session_id", sa.Uuid(), sa.ForeignKey("sessions.id"), nullable=False),
-    sa.Column("user_id", sa.String(64), nullable=False),
 INTERVENTIONS: tuple[SchemaItem, ...] = (
     sa.Column("id", sa.Uuid(), primary_key=True),
     sa.Column("run_id", sa.Uuid(), sa.ForeignKey("task_runs.id"), nullable=False),
@@ -515,6 +515,10 @@ SESSION_MESSAGES: tuple[SchemaItem, ...] = (
     ),
 )
 
+VNC_ACCESS_LOG: tuple[SchemaItem, ...] = (
+    sa.Column("id", sa.Uuid(), primary_key=True),
+    sa.Column("session_id", sa.Uuid(), sa.ForeignKey("sessions.id"), nullable=False),
+    sa.Column("user_id", sa.String(64), nullable=False),
     sa.Column("address", sa.String(45)),
     sa.Column("action", sa.String(20), nullable=False),
     sa.Column("at", sa.DateTime(timezone=True), nullable=False),
@@ -542,14 +546,14 @@ TABLES = {
     "sessions": SESSIONS,
     "artifacts": ARTIFACTS,
     "discord_threads": DISCORD_THREADS,
+    "interventions": INTERVENTIONS,
     "profiles": PROFILES,
     "run_events": RUN_EVENTS,
+    "session_messages": SESSION_MESSAGES,
     "vnc_access_log": VNC_ACCESS_LOG,
 }
-    "interventions": INTERVENTIONS,
 
 
-    "session_messages": SESSION_MESSAGES,
 def upgrade() -> None:
     """Makes every table; what only Postgres has, or has to add later, comes last."""
     for name, items in TABLES.items():
