@@ -9,7 +9,7 @@ from typing import Any
 import discord
 
 from ccdtasks.adapters.painter import Painter
-from ccdtasks.bot import permissions
+from ccdtasks.bot import answering, permissions
 from ccdtasks.bot.places import Places, absent
 from ccdtasks.bot.projection import Projection
 from ccdtasks.bot.tree import Tree
@@ -78,7 +78,7 @@ class Bot(discord.Client):
 
     async def setup_hook(self) -> None:
         """Makes the buttons of all earlier messages work again."""
-        self.add_dynamic_items(*BUTTONS)
+        self.add_dynamic_items(*BUTTONS, *answering.BUTTONS)
 
     async def on_guild_available(self, guild: discord.Guild) -> None:
         """The server is there: at start, and after an outage of Discord."""
@@ -93,6 +93,10 @@ class Bot(discord.Client):
         if self.get_guild(self.guild_id) is None:
             invite = permissions.invite_url(self.application_id or 0)
             self._troubled(f"The bot is not in server {self.guild_id}. Invite it: {invite}")
+
+    async def on_interaction(self, interaction: discord.Interaction[Any]) -> None:
+        """Forms that an earlier process may have opened; all else has its own way in."""
+        await answering.take_form(interaction)
 
     async def on_app_command_completion(self, interaction: discord.Interaction[Any], _command: Any) -> None:
         """A command did what was asked."""

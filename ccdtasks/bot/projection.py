@@ -16,7 +16,7 @@ from uuid import UUID
 import discord
 
 from ccdtasks.bot import uploads
-from ccdtasks.bot.cards import dependencies, schedule
+from ccdtasks.bot.cards import asking, dependencies, schedule
 from ccdtasks.bot.cards.card import Card
 from ccdtasks.bot.cards.run import goes_on_here, notice, render, thread_name
 from ccdtasks.bot.faults import ARCHIVED, THREAD_EXISTS, TOO_LARGE, UNKNOWN_CHANNEL, discord_errors
@@ -66,9 +66,11 @@ class Projection:
             ) from error
 
     async def _card(self, message: DiscordMessage, view: RunView | None) -> Card:
-        """What the row looks like now: news of a schedule, a message of a run, or what concerns no single run."""
+        """What the row looks like now: news of a schedule, a question, a message of a run, or what concerns no run."""
         if message.payload.get("about") == schedule.ABOUT:
             return schedule.news(message.payload)
+        if view is not None and message.message_type in (MessageType.ASK_USER, MessageType.HUMAN_NEEDED):
+            return asking.wanted(view, message.payload)
         if view is not None:
             return render(message, view, self._bot.core.clock.now())
         if message.key.startswith(KEY):

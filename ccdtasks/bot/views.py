@@ -24,7 +24,7 @@ UUID_PATTERN = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 LOG_LINES = 20_000
 
 
-class _Button(discord.ui.DynamicItem[discord.ui.Button[discord.ui.View]], template=r"none"):
+class PersistentButton(discord.ui.DynamicItem[discord.ui.Button[discord.ui.View]], template=r"none"):
     """A button known by its custom id alone."""
 
     def __init__(self, match: re.Match[str]) -> None:
@@ -46,7 +46,7 @@ class _Button(discord.ui.DynamicItem[discord.ui.Button[discord.ui.View]], templa
         raise LookupError(self.match.string)
 
 
-class RunAgain(_Button, template=rf"run:again:(?P<run_id>{UUID_PATTERN})"):
+class RunAgain(PersistentButton, template=rf"run:again:(?P<run_id>{UUID_PATTERN})"):
     """Starts the task of a run again with the same values."""
 
     async def press(self, interaction: discord.Interaction[Bot]) -> None:
@@ -56,7 +56,7 @@ class RunAgain(_Button, template=rf"run:again:(?P<run_id>{UUID_PATTERN})"):
         await reply_started(interaction, begun, await bot.core.tasks.load(begun.run.task_id))
 
 
-class StopRun(_Button, template=rf"run:stop:(?P<run_id>{UUID_PATTERN})"):
+class StopRun(PersistentButton, template=rf"run:stop:(?P<run_id>{UUID_PATTERN})"):
     """Ends a run in good order."""
 
     async def press(self, interaction: discord.Interaction[Bot]) -> None:
@@ -67,7 +67,7 @@ class StopRun(_Button, template=rf"run:stop:(?P<run_id>{UUID_PATTERN})"):
         await reply(interaction, cards.task.stopping(run, task.task_name))
 
 
-class RunLog(_Button, template=rf"run:log:(?P<run_id>{UUID_PATTERN})"):
+class RunLog(PersistentButton, template=rf"run:log:(?P<run_id>{UUID_PATTERN})"):
     """Shows a run's log to whoever pressed."""
 
     async def press(self, interaction: discord.Interaction[Bot]) -> None:
@@ -75,7 +75,7 @@ class RunLog(_Button, template=rf"run:log:(?P<run_id>{UUID_PATTERN})"):
         await reply(interaction, await log_of(interaction, self.match["run_id"]))
 
 
-class ListPage(_Button, template=rf"list:(?P<filter>[a-z]+):(?P<after>start|{UUID_PATTERN})"):
+class ListPage(PersistentButton, template=rf"list:(?P<filter>[a-z]+):(?P<after>start|{UUID_PATTERN})"):
     """Turns the list of tasks to another page."""
 
     async def press(self, interaction: discord.Interaction[Bot]) -> None:
@@ -87,14 +87,14 @@ class ListPage(_Button, template=rf"list:(?P<filter>[a-z]+):(?P<after>start|{UUI
         await turn(interaction, cards.task.page(wanted, found, is_first=is_first))
 
 
-class Sure(_Button, template=rf"sure:(?P<act>[a-z]+):(?P<id>{UUID_PATTERN})"):
+class Sure(PersistentButton, template=rf"sure:(?P<act>[a-z]+):(?P<id>{UUID_PATTERN})"):
     """Does what was asked for, now that somebody is sure; the question gives way to the answer."""
 
     async def press(self, interaction: discord.Interaction[Bot]) -> None:
         await turn(interaction, await ACTS[self.match["act"]](interaction, UUID(self.match["id"])))
 
 
-class Unsure(_Button, template=r"sure:no"):
+class Unsure(PersistentButton, template=r"sure:no"):
     """Leaves everything as it is."""
 
     async def press(self, interaction: discord.Interaction[Bot]) -> None:
@@ -119,7 +119,7 @@ ACTS: dict[str, Callable[[discord.Interaction[Any], UUID], Awaitable[cards.card.
 }
 """What needs a second press (`cards.task.ask`) -> what it does with the thing of that id, and the card afterwards."""
 
-BUTTONS: tuple[type[_Button], ...] = (RunAgain, StopRun, RunLog, ListPage, Sure, Unsure)
+BUTTONS: tuple[type[PersistentButton], ...] = (RunAgain, StopRun, RunLog, ListPage, Sure, Unsure)
 
 
 async def log_of(interaction: discord.Interaction[Bot], run: str) -> cards.card.Card:

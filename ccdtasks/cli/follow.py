@@ -11,7 +11,7 @@ from uuid import UUID
 import click
 from rich.text import Text
 
-from ccdtasks.cli.look import status_text
+from ccdtasks.cli.look import asked_text, status_text
 from ccdtasks.cli.service import is_served, no_service
 from ccdtasks.cli.shell import Shell
 from ccdtasks.core import Core
@@ -101,8 +101,10 @@ def doing(view: RunView) -> str:
         return f"◌ {name}: next try at {at} ({run.attempt} of {view.attempts})"
     if run.status is RunStatus.QUEUED:
         return f"◌ {name}: waiting for a free session, number {view.position or 1} in line"
-    text = (run.live or {}).get("text")
     sign = status_text(run.status, run.reason).plain[0]
+    if asked := " ".join(asked_text(run).split()):
+        return f"{sign} {name}: {asked}  Answer: ccdtasks answer {run.id.hex[:8]} ..."
+    text = (run.live or {}).get("text")
     return f"{sign} {name}: {text if text and run.status not in FINAL else run.status.value}"
 
 

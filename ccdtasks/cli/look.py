@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ccdtasks.db.enums import Reason, RunStatus
+from ccdtasks.db.models import TaskRun
 
 GREY, BLUE, AMBER, GREEN, RED, VIOLET = "#80848E", "#3B82F6", "#F59E0B", "#22A06B", "#D9363E", "#8B5CF6"
 
@@ -62,3 +63,10 @@ def places(rows: Iterable[tuple[str, str]]) -> Text:
 def when(moment: datetime | None) -> str:
     """A time on this machine's own clock, to the second."""
     return moment.astimezone().strftime("%Y-%m-%d %H:%M:%S") if moment else ""
+
+
+def asked_text(run: TaskRun) -> str:
+    """What a run asks that nobody answered yet, with the choices: `Which colour? (red, blue)`; else nothing."""
+    asked = (run.live or {}).get("human") or {}
+    said = str(asked.get("text") or asked.get("reason") or "")
+    return f"{said} ({', '.join(asked['choices'])})" if asked.get("choices") else said

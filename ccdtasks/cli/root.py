@@ -18,6 +18,8 @@ VERBS = {
     "runs": ("runs", "List runs, the newest first."),
     "logs": ("runs", "Show what a run did, and follow it with --follow."),
     "stop": ("runs", "Stop a run."),
+    "answer": ("answering", "Answer what a run asks."),
+    "say": ("answering", "Say something to a run while it works."),
     "queue": ("queue", "Show the runs that wait, reorder and clear them."),
     "image": ("image", "Build the image of a session."),
     "doctor": ("doctor", "Check everything that a run needs."),

@@ -12,7 +12,7 @@ import click
 from rich.console import RenderableType
 from rich.text import Text
 
-from ccdtasks.cli.look import plain_table, status_text, when
+from ccdtasks.cli.look import asked_text, plain_table, status_text, when
 from ccdtasks.cli.result import picture
 from ccdtasks.cli.service import is_served, no_service, opened
 from ccdtasks.cli.shapes import event_shape, run_row_shape, run_shape, view_shape
@@ -139,7 +139,7 @@ def _table(rows: Sequence[RunRow]) -> RenderableType:
     for row in rows:
         run = row.run
         took = duration_text(run.duration_seconds) if run.duration_seconds is not None else ""
-        what = run.error_message or run.result_summary or (run.live or {}).get("text") or ""
+        what = run.error_message or run.result_summary or asked_text(run) or (run.live or {}).get("text") or ""
         line = " ".join(what.split())
         short = line if len(line) <= 60 else f"{line[:59]}…"
         table.add_row(

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ccdtasks.config import Config
+from ccdtasks.core.interventions import Asked
 from ccdtasks.core.runs import RunRow, RunView
 from ccdtasks.core.tasks import TaskRow
 from ccdtasks.db.enums import ArtifactState
@@ -73,6 +74,7 @@ def run_shape(run: TaskRun, task_name: str, position: int | None = None) -> Json
         "completed_at": _moment(run.completed_at),
         "duration_s": run.duration_seconds,
         "doing": (run.live or {}).get("text"),
+        "asks": _asks(run),
         "summary": run.result_summary,
         "error": run.error_message,
         "final_url": run.final_url,
@@ -82,6 +84,21 @@ def run_shape(run: TaskRun, task_name: str, position: int | None = None) -> Json
         "bytes_transferred": run.data_transferred_bytes,
         "tokens": run.tokens_used,
         "cost_usd": float(run.cost_usd) if run.cost_usd is not None else None,
+    }
+
+
+def asked_shape(asked: Asked) -> Json:
+    """A run with what it asked and what was answered."""
+    request = asked.request
+    return {
+        **run_shape(asked.run, asked.task_name),
+        "request": {
+            "reason": request.reason,
+            "text": request.text,
+            "outcome": request.outcome,
+            "answer": request.answer,
+            "answered_by": request.answered_by,
+        },
     }
 
 
@@ -124,6 +141,12 @@ def file_path(artifact: Artifact, config: Config) -> Path | None:
 def event_shape(event: RunEvent) -> Json:
     """A line of a run's log."""
     return {"at": _moment(event.at), "type": event.type, **event.data}
+
+
+def _asks(run: TaskRun) -> Json | None:
+    """What a run waits for that nobody answered yet."""
+    asked = (run.live or {}).get("human")
+    return {name: asked[name] for name in ("reason", "text", "choices", "url", "deadline_at")} if asked else None
 
 
 def _moment(moment: datetime | None) -> str | None:

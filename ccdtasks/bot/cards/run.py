@@ -109,7 +109,8 @@ def _live_line(view: RunView, now: datetime) -> str:
     run, live = view.run, view.run.live or {}
     if run.status is RunStatus.QUEUED:
         return _queue_line(view, now)
-    said = _WORDS.get(run.status) or text.plain(live.get("text") or "Working on it.", 300)
+    asked = (live.get("human") or {}).get("text")
+    said = _WORDS.get(run.status) or text.plain(asked or live.get("text") or "Working on it.", 300)
     since = (run.completed_at or now) - run.started_at if run.started_at else None
     pages = figures.counted(run.pages_loaded, "page")
     parts = (said.rstrip("."), duration_text(since.total_seconds()) if since else None, pages)
@@ -200,37 +201,6 @@ def _stopped(view: RunView, payload: Mapping[str, Any], _now: datetime) -> Card:
     )
 
 
-_OUTCOMES = {
-    "answered": "Answered; it goes on.",
-    "done": "Done; it goes on.",
-    "left": "Resolved; it goes on.",
-    "skipped": "Skipped; it goes on without.",
-    "timeout": "Nobody came in time.",
-}
-
-
-def _wanted(view: RunView, payload: Mapping[str, Any], _now: datetime) -> Card:
-    """A question or a call for a person; once it is settled, it says how and calls nobody any more."""
-    run, outcome = view.run, payload.get("outcome")
-    look = LOOKS[RunStatus.RUNNING if outcome else RunStatus.NEEDS_HUMAN]
-    choices = "\n".join(f"• {text.plain(choice, 100)}" for choice in payload.get("choices") or ())
-    deadline = payload.get("deadline_at")
-    wait = f"It waits until {stamp(datetime.fromisoformat(deadline), 't')}." if deadline and not outcome else ""
-    return Card(
-        title=_title(view, look.sign, "goes on" if outcome else look.word),
-        body=join(
-            text.plain(payload.get("text") or payload.get("reason") or "", 1000),
-            choices,
-            _source(payload.get("url"), "Page"),
-            _OUTCOMES.get(str(outcome), "Settled.") if outcome else wait,
-        ),
-        colour=look.colour,
-        ping=None if outcome else run.owner_user_id,
-        content="" if outcome else f"{text.plain(view.task.task_name, 100)} needs you.",
-        buttons=() if outcome else (log(run), stop(run)),
-    )
-
-
 def _note(view: RunView, payload: Mapping[str, Any], now: datetime) -> Card:
     if payload.get("status") == RunStatus.CANCELLED:
         return _stopped(view, payload, now)
@@ -281,6 +251,4 @@ _DRAW: dict[MessageType, Callable[[RunView, Mapping[str, Any], datetime], Card]]
     MessageType.LIVE_CARD: _live,
     MessageType.RESULT: _result,
     MessageType.TASK_ERROR: _failed,
-    MessageType.ASK_USER: _wanted,
-    MessageType.HUMAN_NEEDED: _wanted,
 }

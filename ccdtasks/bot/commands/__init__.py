@@ -1,8 +1,14 @@
 """Every command: a module for each noun, listed here by name."""
 
-from ccdtasks.bot.commands import dependencies, running, schedules, tasks
+from ccdtasks.bot.commands import dependencies, interventions, running, schedules, tasks
 
-COMMANDS = (*tasks.COMMANDS, *running.COMMANDS, *schedules.COMMANDS, *dependencies.COMMANDS)
+COMMANDS = (
+    *tasks.COMMANDS,
+    *running.COMMANDS,
+    *schedules.COMMANDS,
+    *dependencies.COMMANDS,
+    *interventions.COMMANDS,
+)
 """The whole tree; a test walks it."""
 
 __all__ = ["COMMANDS"]
