@@ -121,6 +121,23 @@ async def test_many_at_once_are_all_fired_once_though_two_fire(core: Core, clock
     assert len(set(positions)) == 230
 
 
+@pytest.mark.parametrize("change", ["pause", "remove", "set", "delete"])
+async def test_what_changes_between_plan_and_firing_holds(core: Core, clock: MoveableClock, change: str) -> None:
+    await scheduled(core)
+    clock.advance(hours=1)
+    plans = await core.firing._plan(await core.firing._due(clock.now()))
+    if change == "set":
+        await core.schedules.set(ANN, "ticket-checker", "30 3 * * *")
+    elif change == "delete":
+        await core.tasks.delete(ANN, "ticket-checker")
+    else:
+        await getattr(core.schedules, change)(ANN, "ticket-checker")
+    assert len(plans) == 1
+    assert await core.firing._fire(plans) == 0
+    assert await runs(core) == []
+    assert await history(core, "triggered", "missed", "skipped") == []
+
+
 async def test_a_pass_that_dies_before_its_commit_leaves_the_time_due(
     core: Core, clock: MoveableClock, database_kind: str
 ) -> None:
@@ -267,10 +284,12 @@ async def test_a_row_whose_time_has_its_run_already_moves_on(core: Core, clock: 
     await scheduled(core)
     clock.advance(minutes=30)
     await core.firing.fire_due()
+    await complete(core, await _running(core))
     async with core.db.write() as session:
         await session.execute(update(Task).values(next_run_at=clock.now()))
     assert await core.firing.fire_due() == 1
     assert await fires(core) == ["17 16:00"]
+    assert await history(core, "skipped") == []
     assert (await core.tasks.find(ANN, "ticket-checker")).next_run_at == clock.now() + timedelta(hours=1)
 
 
