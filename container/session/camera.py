@@ -9,8 +9,12 @@ from pathlib import Path
 from session.browser import Browser, page_screenshot
 from session.desktop import Desktop
 from session.devtools import DevToolsError
+from session.pagewatch import evaluate
 from session.places import Places
 from session.tabs import Tabs
+
+_TEXT_BYTES = 20_000
+_TEXT = f"(document.body ? document.body.innerText : '').slice(0, {_TEXT_BYTES})"
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,17 @@ class Camera:
         except (DevToolsError, OSError):
             taken = await self._desktop.screenshot(path)
         return Scene(f"out/{name}" if taken else None, url, title)
+
+    async def save_text(self, path: Path) -> None:
+        """Write what the page in use says in words, at most 20 KB. Never raises; no file when there is no page."""
+        page = await self._tabs.current()
+        if page is None:
+            return
+        try:
+            text = str(await evaluate(self._browser.devtools, page, _TEXT) or "")
+            _write(path, text.encode("utf-8", "replace")[:_TEXT_BYTES])
+        except (DevToolsError, OSError, KeyError):
+            return
 
 
 def _write(path: Path, picture: bytes) -> bool:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from session.devtools import DevTools, DevToolsError
@@ -43,18 +43,23 @@ def is_passed(reason: Reason, before: Sight, now: Sight) -> bool:
 
 async def look(devtools: DevTools, page: Page) -> Sight:
     """Look at the page once. Raises DevToolsError."""
+    value = await evaluate(devtools, page, _LOOK) or {}
+    parts = urlsplit(page.url)
+    return Sight(parts.netloc + parts.path, bool(value.get("captcha")), bool(value.get("secret")))
+
+
+async def evaluate(devtools: DevTools, page: Page, expression: str) -> Any:
+    """The value of a script in a world of its own, where the page's scripts change nothing. Raises DevToolsError."""
     world = await devtools.call(
         "Page.createIsolatedWorld", {"frameId": page.target_id, "worldName": "ccdtasks"}, page.session, timeout_s=2
     )
     evaluated = await devtools.call(
         "Runtime.evaluate",
-        {"expression": _LOOK, "contextId": world["executionContextId"], "returnByValue": True},
+        {"expression": expression, "contextId": world["executionContextId"], "returnByValue": True},
         page.session,
         timeout_s=2,
     )
-    value = evaluated.get("result", {}).get("value") or {}
-    parts = urlsplit(page.url)
-    return Sight(parts.netloc + parts.path, bool(value.get("captcha")), bool(value.get("secret")))
+    return evaluated.get("result", {}).get("value")
 
 
 class PageWatch:

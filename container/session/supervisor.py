@@ -183,7 +183,9 @@ class Session:
 
     async def _collect(self, ending: Ending) -> None:
         """Gather what there is. At most 8 + 4 + 1 s, even if nothing answers any more."""
-        _, scene = await asyncio.gather(self._agent.stop(), self._camera.take("final.png"))
+        _, scene, _ = await asyncio.gather(
+            self._agent.stop(), self._camera.take("final.png"), self._camera.save_text(self._places.logs / "page.txt")
+        )
         self._steps.end_all("ended with the session")
         if self._toolbox.result is None:
             self._rescue()
