@@ -74,6 +74,7 @@ async def test_a_diamond_fires_once(core: Core, clock: MoveableClock) -> None:
     assert digest.status is WAITING
     await finish_next(core, clock, minutes=1)
     assert (await run_of(core, "digest")).status is QUEUED
+    assert await summaries(core) == []
     await finish_next(core, clock)
     assert [name for name, _ in await runs_of(core, chain_id)].count("digest") == 1
     assert (await run_of(core, "digest")).id == digest.id
