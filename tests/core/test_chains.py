@@ -20,7 +20,7 @@ from ccdtasks.errors import Invalid
 from tests.clock import MoveableClock
 from tests.core.chains import begin_next, finish, finish_next, link, run_of, runs_of
 from tests.people import ANN
-from tests.stories import all_messages, completed, make_task, queue, told
+from tests.stories import all_messages, claim, completed, fail, make_task, queue, told
 
 DONE, FAILED, STOPPED = RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.CANCELLED
 WAITING, QUEUED = RunStatus.WAITING_DEPENDENCY, RunStatus.QUEUED
@@ -285,6 +285,20 @@ async def test_a_retry_by_hand_lets_go_what_the_failure_kept_from_running(core: 
     assert {row.task_name: row.run.status for row in (await core.chains.load(chain_id)).rows} == dict.fromkeys(
         ("scrape", "analyze", "digest"), DONE
     )
+
+
+async def test_a_run_whose_inputs_are_gone_when_it_starts_is_not_tried_over_and_over(
+    core: Core, clock: MoveableClock
+) -> None:
+    await tasks(core, "scrape", "analyze")
+    await link(core, "analyze > scrape")
+    await core.runs.start(ANN, "scrape")
+    await finish_next(core, clock, minutes=1)
+    claimed = await claim(core)
+    clock.advance(minutes=1)
+    await fail(core, claimed, Reason.DEPENDENCY_FAILED)
+    assert [name for name, _ in await runs_of(core)] == ["scrape", "analyze"]
+    assert len(await summaries(core)) == 1
 
 
 async def test_what_was_kept_from_running_can_be_retried_by_hand(core: Core, clock: MoveableClock) -> None:
