@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from importlib import resources
 from pathlib import Path
 
+from ccdtasks import __version__
 from ccdtasks.errors import Unavailable
 
 CONTENT_LABEL = "ccdtasks.content"
@@ -79,6 +80,7 @@ def build_command(tag: str, recipe: Path, ca_bundle: Path | None, *, refresh: bo
     label = f"{CONTENT_LABEL}={content_hash(recipe)}"
     return (
         *("podman", "build", "--network", "host", "--tag", tag, "--label", label, *mounts),
+        *("--build-arg", f"VERSION={__version__}"),
         *(("--pull=newer", "--no-cache") if refresh else ("--pull=missing",)),
         *("--file", str(recipe / "Containerfile"), str(recipe)),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,10 +21,11 @@ from ccdtasks.core.asking import Asking
 from ccdtasks.core.budgets import Budgets
 from ccdtasks.core.endings import Ended, Endings, Outcome
 from ccdtasks.core.facts import Facts
-from ccdtasks.core.guestlog import GuestEvent, fold
+from ccdtasks.core.guestlog import GuestEvent, fold, put_result
 from ccdtasks.core.line import active_of_owners, may_go
 from ccdtasks.core.moves import Lost, move
 from ccdtasks.core.outbox import Outbox
+from ccdtasks.core.results import read_result
 from ccdtasks.core.states import ACTIVE
 from ccdtasks.core.taskconfig import read_config
 from ccdtasks.core.text import clean_json
@@ -196,6 +198,12 @@ class Claims:
         elif batch.events:
             self._publish(RunChanged(claim.run_id))
         return Recorded(batch.events, batch.skipped)
+
+    async def take_result(self, claim: Claim, given: Mapping[str, Any]) -> None:
+        """Replaces a result that was cut to fit a line of the log by the whole one; raises Invalid for a wrong one."""
+        result = await asyncio.to_thread(read_result, given)
+        async with self._db.write() as session:
+            put_result(await self._mine(session, claim), result)
 
     async def note(self, claim: Claim, type: str, data: Mapping[str, Any]) -> None:
         """Adds an event of the engine's own to the log of the run, with a number below zero."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from ccdtasks.core.results import read_result
+from ccdtasks.core.results import Result, read_result
 from ccdtasks.core.text import clean_json, clean_line, clean_text, clean_url, read_json_object
 from ccdtasks.db.models import TaskRun
 from ccdtasks.errors import Invalid
@@ -130,10 +130,15 @@ def _result(run: TaskRun, data: dict[str, Any]) -> bool:
         result = read_result(data)
     except Invalid as error:
         return _show(run, result_refused=error.message)
+    put_result(run, result)
+    return False
+
+
+def put_result(run: TaskRun, result: Result) -> None:
+    """Makes this the run's result; a later one replaces an earlier one."""
     run.result_data = result.as_json()
     run.result_summary = clean_text(result.summary, 4000)
     run.live = {key: value for key, value in (run.live or {}).items() if key != "result_refused"}
-    return False
 
 
 _CHANGES: dict[str, Callable[[TaskRun, dict[str, Any]], bool]] = {

@@ -24,11 +24,12 @@ from ccdtasks.engine.guest import Trap
 from ccdtasks.engine.job import Brief
 from ccdtasks.engine.outcome import Verdict
 from ccdtasks.engine.parts import Parts
-from ccdtasks.errors import CcdError
+from ccdtasks.errors import CcdError, Invalid
 
 _log = logging.getLogger(__name__)
 
 _LAST_WORD_BYTES_MAX = 1 << 20
+_RESULT, _RESULT_BYTES_MAX = "result.json", 32 << 20
 _CAPTIONS_MAX = 1000
 _PAGE_TEXT, _PAGE_TEXT_BYTES_MAX = "out/logs/page.txt", 64 << 10
 _REPORTED_EVENTS = 200
@@ -54,6 +55,7 @@ async def collect(
     Never raises for a store that is away or a guest that lies: what cannot be kept is noted in its row.
     """
     claim = brief.claim
+    await _take_whole_result(parts, claim, folder)
     prefix = f"runs/{claim.run_id}/{claim.epoch}"
     captions = await _captions(parts, claim)
     kept = await parts.keeper.keep_folder(folder.guest, prefix, captions, brief.out_bytes_max)
@@ -79,6 +81,20 @@ async def collect(
         metrics=metrics if isinstance(metrics, dict) else {},
     )
     return await _with_report(parts, claim, folder, prefix, outcome)
+
+
+async def _take_whole_result(parts: Parts, claim: Claim, folder: RunFolder) -> None:
+    """Long results do not fit a line of the log: the session keeps the whole one beside it."""
+    view = await parts.core.runs.load(claim.run_id)
+    if stored_result(view.run.result_data) is None:
+        return
+    try:
+        whole = await parts.offload(folder.guest.read_json, _RESULT, _RESULT_BYTES_MAX)
+        await parts.core.claims.take_result(claim, whole)
+    except FileNotFoundError:
+        return
+    except (Trap, Invalid) as error:
+        _log.warning("the whole result of %s is not one, what the log holds of it stays: %s", folder.path.name, error)
 
 
 async def _with_report(parts: Parts, claim: Claim, folder: RunFolder, prefix: str, outcome: Outcome) -> Outcome:

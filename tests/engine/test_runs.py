@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import signal
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -41,6 +41,15 @@ async def test_a_run_completes_with_result_files_and_figures(engine: Engine) -> 
     table = await engine.parts.keeper.store.read(files["results.csv"].location or "", 1000)
     assert table.decode("utf-8-sig").splitlines() == ["airline,price", "United,342", "Delta,389"]
     assert files["results.csv"].sha256 == hashlib.sha256(table).hexdigest()
+
+
+async def test_a_result_too_long_for_the_log_is_whole(engine: Engine) -> None:
+    view = await engine.run("finds-a-lot")
+    assert view.run.result_data is not None
+    assert len(view.run.result_data["items"]) == 2000
+    files = {artifact.name: artifact for artifact in view.artifacts}
+    table = await engine.parts.keeper.store.read(files["results.csv"].location or "", 1 << 20)
+    assert table.decode("utf-8-sig").splitlines()[-1].startswith("No. 2000,")
 
 
 async def test_every_event_is_in_the_log_once(engine: Engine) -> None:
@@ -135,25 +144,6 @@ async def test_what_a_failed_run_left_is_kept(engine: Engine) -> None:
     [log] = [artifact for artifact in view.artifacts if artifact.name == "container.log"]
     assert b"something broke" in await engine.parts.keeper.store.read(log.location or "", 10_000)
     assert "something broke" in (view.run.error_stacktrace or "")
-
-
-async def test_a_wrong_key_holds_the_whole_queue(engine: Engine) -> None:
-    view = await engine.run("model-auth")
-    assert view.run.reason is Reason.MODEL_AUTH
-    waiting = await engine.start("completes")
-    assert (await engine.core.runs.load(waiting)).run.status is RunStatus.QUEUED
-    assert "model_auth" in await engine.core.facts.holds()
-
-
-async def test_a_usage_limit_puts_the_run_back_until_it_is_lifted(engine: Engine) -> None:
-    reset_at = datetime.now(UTC) + timedelta(hours=1)
-    run_id = await engine.start("usage-limit", reset=reset_at.isoformat())
-    view = await engine.when(
-        run_id, lambda view: view.run.status is RunStatus.QUEUED and bool(view.session and view.session.removed_at)
-    )
-    assert view.run.not_before == reset_at
-    assert view.run.attempt == 1
-    await engine.is_clean()
 
 
 async def test_running_out_of_memory_is_said(engine: Engine) -> None:

@@ -87,6 +87,18 @@ def completes() -> None:
     succeed()
 
 
+def finds_a_lot() -> None:
+    """A table that fits no line of the log: the event is cut, the file beside it is whole."""
+    rows = [{"product": f"No. {number}", "note": "x" * 60} for number in range(1, 2001)]
+    whole = {"summary": "2,000 products", "items": rows, "evidence_url": "https://shop.example/final"}
+    (GUEST / "result.json").write_text(json.dumps(whole))
+    (GUEST / "out").mkdir(exist_ok=True)
+    (GUEST / "out/final.png").write_bytes(PIXEL)
+    tell("result", summary="2,000 products", items=rows[:50], cut=True)
+    exit_with("completed", 0, result_submitted=True, final_screenshot="out/final.png",
+              final_url="https://shop.example/final", final_title="Shop")  # fmt: skip
+
+
 def talks_a_lot() -> None:
     """More lines in one breath than anybody can have read when it is over."""
     for number in range(3000):
@@ -133,6 +145,18 @@ def fails(reason: str, message: str, **facts: Any) -> None:
     (GUEST / "out").mkdir(exist_ok=True)
     (GUEST / "out/final.png").write_bytes(PIXEL)
     exit_with("failed", 1, reason=reason, message=message, final_screenshot="out/final.png", **facts)
+
+
+def fails_on_a_page() -> None:
+    """A failure with everything that a report shows, all of it as hostile as a page can make it."""
+    logs = GUEST / "out/logs"
+    logs.mkdir(parents=True)
+    (logs / "page.txt").write_text("Access denied\n```\n# Not ours\n" + "x" * 30_000)
+    (GUEST / "out/failure-report.md").write_text("a report that the guest made up")
+    tell("step_started", step=1, tool="t", title="Opening [kayak.com](https://evil.example)", url="https://kayak.com/")
+    tell("step_finished", step=1, ok=False, duration_ms=60_000, error="net::ERR_TIMED_OUT at <b>kayak.com</b>")
+    fails("agent_error", "kayak.com did not answer within 60 s.", final_url="https://www.kayak.com/flights",
+          final_title="Sorry | *Kayak*")  # fmt: skip
 
 
 def crashes() -> None:
@@ -408,11 +432,15 @@ BEHAVIOURS = {
     "ignores-everybody": ignores_everybody,
     "outlives-its-word": outlives_its_word,
     "agent-error": lambda: fails("agent_error", "The page made no sense."),
-    "model-auth": lambda: fails("model_auth", "The model API refused the credential."),
+    "model-auth": lambda: fails("model_auth", f"The model API refused the credential: {_ask_model()}"),
+    "claims-model-auth": lambda: fails("model_auth", "The model API refused the credential."),
     "overloaded": lambda: fails("model_unavailable", "The model API did not answer: overloaded"),
     "over-budget": lambda: fails("budget", "The budget is used up."),
     "session-crashed": lambda: fails("session_crashed", "Chromium died twice.", final_url="https://shop.example/x"),
-    "usage-limit": lambda: fails("usage_limit", "limit", reset_at=JOB["parameters"][0]["value"]),
+    "usage-limit": lambda: fails("usage_limit", f"limit: {_ask_model()}"),
+    "claims-usage-limit": lambda: fails("usage_limit", "limit", reset_at="2099-01-01T00:00:00Z"),
+    "fails-on-a-page": fails_on_a_page,
+    "finds-a-lot": finds_a_lot,
     "crashes": crashes,
     "lies": lies,
     "eats-memory": eats_memory,
