@@ -13,6 +13,7 @@ import signal
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import make_url
@@ -41,6 +42,8 @@ from ccdtasks.times import Clock, SystemClock
 
 _LOCK_WAIT_S = 10.0  # a restart may overlap with the end of the life before
 _STOP_LIMIT_S = 30.0
+_STILL_NEWS = timedelta(hours=1)
+_DISCORD_SINCE = "discord_since"
 
 _log = logging.getLogger(__name__)
 
@@ -98,6 +101,7 @@ async def serve(
             parts = await stack.enter_async_context(open_parts(core, patience, resolve))
         except Invalid as error:
             raise BadConfig([str(error)]) from error
+        await _greet_discord(core)
         with _signals(stop):
             await _run_loops(core, parts, stop, on_ready)
 
@@ -127,6 +131,17 @@ async def _run_loops(core: Core, parts: Parts, stop: asyncio.Event, on_ready: Ca
         manager.stopping()
         for task in tasks:
             task.cancel()
+
+
+async def _greet_discord(core: Core) -> None:
+    """The first time with Discord: what happened long before it was set up is not told there any more."""
+    if core.config.discord.token is None or await core.facts.get(_DISCORD_SINCE):
+        return
+    now = core.clock.now()
+    skipped = await core.messages.skip_older(now - _STILL_NEWS)
+    await core.facts.set(_DISCORD_SINCE, now.isoformat())
+    if skipped:
+        _log.info("%d messages from before Discord was set up are not sent", skipped)
 
 
 def _discord_loops(core: Core, parts: Parts, stop: asyncio.Event) -> dict[str, Coroutine[Any, Any, None]]:

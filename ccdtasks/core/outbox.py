@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
 from sqlalchemy import case, exists, func, insert, literal_column, or_, select, update
+from sqlalchemy.engine import CursorResult
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
@@ -202,6 +203,17 @@ class Outbox:
     async def forget(self, row: DiscordMessage) -> None:
         """Notes that somebody deleted the message in Discord: it is sent anew."""
         await self._settle(row, message_id=None, delivered_revision=0, state=Delivery.PENDING, nonce=uuid4().hex[:25])
+
+    async def skip_older(self, moment: datetime) -> int:
+        """Gives up what waits since before `moment`, and says how much that was; the runs keep their results."""
+        async with self._db.write() as session:
+            result = await session.execute(
+                update(DiscordMessage)
+                .where(DiscordMessage.state == _PENDING, DiscordMessage.created_at < moment)
+                .values(state=Delivery.FAILED, last_error="from before Discord was set up")
+            )
+        assert isinstance(result, CursorResult)  # noqa: S101 - an UPDATE has no other result
+        return result.rowcount
 
     async def _settle(self, row: DiscordMessage, **values: Any) -> None:
         async with self._db.write() as session:

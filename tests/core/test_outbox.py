@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -164,6 +165,17 @@ async def test_an_outage_of_a_day_is_caught_up_in_order(core: Core, clock: Movea
             await core.messages.delivered(row, _sent(row))
     assert len(by_thread) == 12
     assert {tuple(dict.fromkeys(keys)) for keys in by_thread.values()} == {("opening", "card", "result")}
+
+
+async def test_old_news_is_given_up_when_discord_is_new(core: Core, clock: MoveableClock) -> None:
+    await queue(core, "old")
+    clock.advance(hours=2)
+    await queue(core, "new")
+    said = len(await all_messages(core))
+    skipped = await core.messages.skip_older(clock.now() - timedelta(hours=1))
+    left = await core.messages.pending(100)
+    assert 0 < skipped < said
+    assert {row.created_at for row in left} == {clock.now()}
 
 
 async def test_a_message_without_a_run_is_said_once(core: Core) -> None:
