@@ -136,6 +136,18 @@ async def test_after_a_wrong_future_the_present_is_caught_up_with(core: Core, cl
     assert await fires(core) == ["18 07:00", "19 07:00", "20 07:00", "21 07:00"]
 
 
+async def test_a_clock_that_is_set_back_before_a_time_that_has_its_run_changes_nothing(
+    core: Core, clock: MoveableClock
+) -> None:
+    await scheduled(core)
+    clock.advance(minutes=31)
+    await core.firing.fire_due()
+    clock.set(datetime(2026, 1, 17, 15, 40, tzinfo=UTC))
+    for _ in range(3):
+        assert await core.deadman.check() == 0
+    assert (await core.tasks.find(ANN, "ticket-checker")).next_run_at == datetime(2026, 1, 17, 17, tzinfo=UTC)
+
+
 @pytest.mark.parametrize("state", ["paused", "removed", "deleted"])
 async def test_nothing_is_expected_of_what_rests(core: Core, clock: MoveableClock, state: str) -> None:
     await scheduled(core)
