@@ -138,6 +138,11 @@ class Lives(RuleBasedStateMachine):
         if claimed := self.pick(number):
             self.act(self.core.runs.again(SHELL, claimed.run_id))
 
+    @rule(number=CLAIMS, crash=CRASHES)
+    def try_again(self, number: int, crash: str | None) -> None:
+        if claimed := self.pick(number):
+            self.act(self.core.attempts.retry(SHELL, str(claimed.run_id), confirm=True), crash)
+
     @rule(name=NAMES, force=st.booleans(), crash=CRASHES)
     def stop(self, name: str, force: bool, crash: str | None) -> None:
         self.act(self.core.runs.stop(TASKS[name][0], name, force), crash)
@@ -165,6 +170,15 @@ class Lives(RuleBasedStateMachine):
     @rule(name=NAMES, upstream=NAMES, crash=CRASHES)
     def let_go(self, name: str, upstream: str, crash: str | None) -> None:
         self.act(self.core.dependencies.remove(SHELL, name, upstream), crash)
+
+    @rule(number=CLAIMS, place=st.integers(1, 3))
+    def put_first(self, number: int, place: int) -> None:
+        if claimed := self.pick(number):
+            self.act(self.core.queue.move(SHELL, str(claimed.run_id), place))
+
+    @rule(crash=CRASHES)
+    def clear_the_queue(self, crash: str | None) -> None:
+        self.act(self.core.queue.clear(SHELL), crash)
 
     # -- time
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 import pytest
@@ -61,6 +62,27 @@ async def test_a_run_that_ended_meanwhile_is_collected(settings: Config) -> None
         end = await engine.end(run_id)
         assert end.run.status is RunStatus.COMPLETED
         assert {artifact.name for artifact in end.artifacts} >= {"final.png", "results.csv"}
+        await engine.is_clean()
+
+
+async def test_how_a_session_ended_meanwhile_is_kept(settings: Config) -> None:
+    """Exit code and moment are those of the container, however late somebody looks, and are written down once."""
+    async with running_engine(settings) as engine:
+        run_id = await engine.start("works-on")
+        view = await engine.when(run_id, _has_events)
+        assert view.session is not None
+        name = view.session.container_name
+    async with open_core(settings) as core, open_parts(core) as parts:
+        await parts.podman.stop(name)
+        async with asyncio.timeout(30):
+            while (state := await parts.podman.inspect(name)) is None or state.running:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+        assert state.exit_code == 3
+    async with running_engine(settings) as engine:
+        end = await engine.end(run_id)
+        assert (end.run.status, end.run.reason) == (RunStatus.FAILED, Reason.INTERRUPTED)
+        assert end.session is not None
+        assert end.session.exit_code == 3
         await engine.is_clean()
 
 

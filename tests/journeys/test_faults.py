@@ -143,6 +143,27 @@ async def test_podman_is_gone_for_a_while_and_the_run_ends_meanwhile(settings: C
                 await _completed(engine, run_id)
 
 
+async def test_podman_is_gone_when_the_service_starts(settings: Config) -> None:
+    """The run is taken up as far as its folder goes: its events are read, and nobody takes its container for lost."""
+    with tempfile.TemporaryDirectory(prefix="ccdt-") as folder:
+        place = Path(folder) / "p.sock"
+        config = _over(settings, socket=f"unix://{place}")
+        with podman_service(place):
+            async with running_engine(config) as engine:
+                run_id = await engine.start("works-on")
+                before = await engine.when(run_id, _is_going)
+        place.unlink(missing_ok=True)
+        async with running_engine(config) as engine:
+            assert before.session is not None
+            seq = before.session.events_seq
+            view = await engine.when(run_id, lambda view: bool(view.session and view.session.events_seq > seq + 20))
+            assert view.run.status is RunStatus.RUNNING
+            assert not await engine.reaper.sweep(is_first=True)
+            with podman_service(place):
+                _go(engine, view)
+                await _completed(engine, run_id)
+
+
 async def test_podman_is_gone_when_a_run_should_start(settings: Config) -> None:
     """It is tried for as long as our patience lasts, then the run fails by name and is tried again later."""
     with tempfile.TemporaryDirectory(prefix="ccdt-") as folder:
