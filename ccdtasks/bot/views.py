@@ -87,6 +87,23 @@ class ListPage(PersistentButton, template=rf"list:(?P<filter>[a-z]+):(?P<after>s
         await turn(interaction, cards.task.page(wanted, found, is_first=is_first))
 
 
+class QueuePage(PersistentButton, template=r"queue:page:(?P<start>\d{1,9})"):
+    """Turns the queue to another page."""
+
+    async def press(self, interaction: discord.Interaction[Bot]) -> None:
+        core, actor = interaction.client.core, actor_of(interaction)
+        found = await core.queue.page(actor, int(self.match["start"]), cards.queue.PAGE)
+        await turn(interaction, cards.queue.page(found, is_admin=core.access.is_admin(actor)))
+
+
+class ClearQueue(PersistentButton, template=r"queue:clear"):
+    """Asks before the queue is cleared."""
+
+    async def press(self, interaction: discord.Interaction[Bot]) -> None:
+        found = await interaction.client.core.queue.page(actor_of(interaction), 0, 1)
+        await turn(interaction, cards.queue.ask_clear(found))
+
+
 class Sure(PersistentButton, template=rf"sure:(?P<act>[a-z]+):(?P<id>{UUID_PATTERN})"):
     """Does what was asked for, now that somebody is sure; the question gives way to the answer."""
 
@@ -113,13 +130,25 @@ async def _pause(interaction: discord.Interaction[Bot], task_id: UUID) -> cards.
     return cards.schedule.paused(await core.schedules.pause(actor_of(interaction), name, confirm=True))
 
 
+async def _retry(interaction: discord.Interaction[Bot], run_id: UUID) -> cards.card.Card:
+    core = interaction.client.core
+    begun = await core.attempts.retry(actor_of(interaction), str(run_id), confirm=True)
+    return cards.queue.retried(await core.runs.load(begun.run.id))
+
+
+async def _clear(interaction: discord.Interaction[Bot], _queue: UUID) -> cards.card.Card:
+    return cards.queue.cleared(await interaction.client.core.queue.clear(actor_of(interaction)))
+
+
 ACTS: dict[str, Callable[[discord.Interaction[Any], UUID], Awaitable[cards.card.Card]]] = {
     "delete": _delete,
     "pause": _pause,
+    "retry": _retry,
+    "clear": _clear,
 }
 """What needs a second press (`cards.task.ask`) -> what it does with the thing of that id, and the card afterwards."""
 
-BUTTONS: tuple[type[PersistentButton], ...] = (RunAgain, StopRun, RunLog, ListPage, Sure, Unsure)
+BUTTONS: tuple[type[PersistentButton], ...] = (RunAgain, StopRun, RunLog, ListPage, QueuePage, ClearQueue, Sure, Unsure)
 
 
 async def log_of(interaction: discord.Interaction[Bot], run: str) -> cards.card.Card:

@@ -45,7 +45,7 @@ class WaitsFor(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """A run in the queue. `place` from 1; None while it does not stand in line. `task_name` is None for others' tasks."""
+    """A run in the queue. `place` from 1; None while it does not stand in line. `task_name` is None for others'."""
 
     run: TaskRun
     task_name: str | None

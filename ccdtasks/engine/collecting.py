@@ -16,6 +16,7 @@ from ccdtasks.core.endings import Outcome, judged
 from ccdtasks.core.reasons import WORDS
 from ccdtasks.core.report import REPORT, Evidence, failure_report
 from ccdtasks.core.results import stored_result
+from ccdtasks.core.states import FINAL
 from ccdtasks.core.tables import csv_text
 from ccdtasks.db.enums import ArtifactKind, ArtifactState, Reason, RunStatus
 from ccdtasks.db.models import RunEvent
@@ -99,6 +100,8 @@ async def _take_whole_result(parts: Parts, claim: Claim, folder: RunFolder) -> N
 
 async def _with_report(parts: Parts, claim: Claim, folder: RunFolder, prefix: str, outcome: Outcome) -> Outcome:
     """The outcome with a report beside its files when the run has failed; ours comes first and so keeps its name."""
+    if outcome.status not in FINAL:  # it is put back into the queue
+        return outcome
     view = await parts.core.runs.load(claim.run_id)
     seen = judged(view.run, outcome)
     if seen.status is not RunStatus.FAILED:

@@ -21,7 +21,6 @@ _LOOK_EVERY_S = 0.5  # how soon a run that another process queued (the shell) is
 _MEMORY_FLOOR_MIB = 1024
 _YOUNG_MIB = 768  # what a session will have taken once it is up, and has not yet
 _YOUNG_S = 30.0
-_SHORT_FOR_S = 5.0  # a shorter want of memory is told nobody
 _WORDS = "Too little memory is free for one more session, so runs wait."
 
 
@@ -47,7 +46,7 @@ class Dispatcher:
         self._tasks: dict[UUID, asyncio.Task[None]] = {}
         self._started_at: dict[UUID, float] = {}
         self._short_since: float | None = None
-        self._is_told = True  # what an earlier life of this process told may stand there still
+        self._is_told: bool | None = None  # unknown: an earlier life of this process may have told it
         self.is_adopted = asyncio.Event()
 
     def holds(self, session_id: UUID) -> bool:
@@ -98,13 +97,13 @@ class Dispatcher:
         """Whether the machine can carry one more session; when it cannot for a while, the queue says so."""
         if self._is_roomy():
             self._short_since = None
-            if self._is_told:
+            if self._is_told is not False:
                 await stubbornly(lambda: self._parts.core.facts.release(MEMORY))
                 self._is_told = False
             return True
         now = time.monotonic()
         self._short_since = self._short_since or now
-        if now >= self._short_since + _SHORT_FOR_S and not self._is_told:
+        if now >= self._short_since + self._parts.patience.shortage_s and not self._is_told:
             _log.warning(_WORDS)
             await stubbornly(self._tell_shortage)
             self._is_told = True

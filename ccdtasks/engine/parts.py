@@ -33,12 +33,14 @@ class Patience:
     `launch_s`: until Podman has started a container. `stop_s`: from SIGTERM to SIGKILL, more than the 15 s in which a
     session collects. `over_s`: what a session gets beyond its own time limit before we end it, since it ends by
     itself in better order. `silence_s`: how long a container that should be dead may hide behind a silent Podman.
+    `shortage_s`: how long memory must be short before the queue says so.
     """
 
     launch_s: float = 60.0
     stop_s: float = 20.0
     over_s: float = 15.0
     silence_s: float = 60.0
+    shortage_s: float = 5.0
     drain_s: float = 20.0
     busy_poll_s: float = 0.05
     idle_poll_s: float = 0.25

@@ -111,10 +111,12 @@ def test_every_failure_has_words_and_a_way_back(reason: Reason) -> None:
 
 def test_a_failure_that_happens_often_says_so_and_what_may_help() -> None:
     failed = view(RunStatus.FAILED, reason=Reason.AGENT_ERROR, error_message="kayak.com did not answer.", attempt=3)
-    payload = {"same_reason": 3, "of_last": 5, "hint": "a longer timeout may help: /task-edit"}
+    payload = {"same_reason": 3, "of_last": 5, "pattern": "navigation timeout on kayak.com"}
+    payload["hint"] = "a longer timeout may help: /task-edit"
     assert judged(drawn(failed, MessageType.TASK_ERROR, payload))["description"] == (
         "Gave up after 3 tries: kayak.com did not answer.\n\n"
-        "This happened in 3 of the last 5 runs. A longer timeout may help: /task-edit."
+        "This happened in 3 of the last 5 runs (navigation timeout on kayak.com); "
+        "a longer timeout may help: /task-edit."
     )
 
 

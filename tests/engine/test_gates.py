@@ -20,7 +20,7 @@ from ccdtasks.engine.job import make_brief
 from tests.doubles.messages_api import MessagesApi, say
 
 
-async def _ask(socket: Path, dummy: str) -> int:
+async def ask(socket: Path, dummy: str) -> int:
     body = {
         "model": "claude-sonnet-5",
         "max_tokens": 10,
@@ -42,7 +42,7 @@ async def _life(config: Config, core: Core, claim: Claim, dummy: str) -> int:
         folder = parts.folders.create(claim.folder, brief.job())
         gates = Gates(parts, claim)
         await gates.open(folder, brief)
-        status = await _ask(folder.model_socket, dummy)
+        status = await ask(folder.model_socket, dummy)
         await gates.report_last()
         await gates.close()
         return status

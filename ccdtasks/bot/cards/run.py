@@ -12,6 +12,8 @@ from ccdtasks.bot import text
 from ccdtasks.bot.cards import figures
 from ccdtasks.bot.cards.card import Button, Card, join, listed, ordinal
 from ccdtasks.bot.cards.status import ADVICE, LOOKS, look_of
+from ccdtasks.core.facts import Hold
+from ccdtasks.core.report import REPORT
 from ccdtasks.core.runs import RunView
 from ccdtasks.core.states import ACTIVE, FINAL
 from ccdtasks.db.enums import ArtifactKind, MessageType, RunStatus, Trigger
@@ -39,10 +41,21 @@ def render(message: DiscordMessage, view: RunView, now: datetime) -> Card:
 
 def notice(message: DiscordMessage) -> Card:
     """The card of a row that belongs to no run: news of the whole instance."""
+    said, until = message.payload.get("text", ""), message.payload.get("until")
     return Card(
         title=text.plain(message.payload.get("title", ""), 200),
-        body=text.markdown(message.payload.get("text", ""), 2000),
+        body=held(said, datetime.fromisoformat(until)) if until else text.markdown(said, 2000),
     )
+
+
+def hold_line(hold: Hold) -> str:
+    """Why no run starts, and until when on the reader's own clock."""
+    return held(hold.message, hold.until) if hold.until else text.markdown(hold.message, 500)
+
+
+def held(words: str, until: datetime) -> str:
+    """`Claude's usage limit is reached until 15:00; all runs wait.`"""
+    return f"{text.markdown(words.rstrip('.'), 400)} until {stamp(until, 't')}; all runs wait."
 
 
 def goes_on_here(view: RunView) -> Card:
@@ -121,6 +134,8 @@ def _queue_line(view: RunView, now: datetime) -> str:
     if view.run.not_before and view.run.not_before > now:
         is_staggered = view.run.trigger is Trigger.SCHEDULED and "put_off" not in (view.run.live or {})
         return f"{'Starts' if is_staggered else 'Next try'} {stamp(view.run.not_before, 'R')}."
+    if view.hold:
+        return hold_line(view.hold)
     place = f", {ordinal(view.position)} in line" if view.position else ""
     return f"Waiting for a free session{place}."
 
@@ -155,21 +170,41 @@ def _failed(view: RunView, payload: Mapping[str, Any], _now: datetime) -> Card:
     if not retry_at and run.attempt > 1:
         why = f"Gave up after {run.attempt} tries: {why}"
     shot = _last_screenshot(view.artifacts)
+    report = next((each for each in view.artifacts if each.name == REPORT), None)
     return Card(
         title=_title(view, look.sign, f"{look.word}, will try again" if retry_at else look.word),
         body=join(
             why,
             _next_try(view, retry_at) if retry_at else _advice(run, payload),
-            _source(run.final_url, "Last page"),
+            _last_page(run),
+            _last_step(run),
         ),
         colour=look.colour,
         footer=figures.small_print(run),
         ping=run.owner_user_id if payload.get("ping", not retry_at) else None,
         content="" if retry_at else f"{text.plain(view.task.task_name, 100)}: {look.word}.",
         buttons=(log(run),) if retry_at else (again(run), log(run)),
-        artifacts=(shot,) if shot else (),
+        artifacts=tuple(each for each in (shot, report) if each),
         image=shot.name if shot else None,
     )
+
+
+def _last_page(run: TaskRun) -> str:
+    if not run.final_url:
+        return ""
+    title = f" “{text.plain(run.final_title, 120)}”" if run.final_title else ""
+    return f"Last page:{title} {text.address(run.final_url)}"
+
+
+def _last_step(run: TaskRun) -> str:
+    """What it was doing, and what that step said when it failed."""
+    step = run.step_timings[-1] if run.step_timings else {}
+    if not step.get("title"):
+        return ""
+    took = duration_text((step.get("duration_ms") or 0) / 1000)
+    outcome = f"failed after {took}" if not step.get("ok") else f"done in {took}"
+    error = f": {text.plain(step['error'], 150)}" if step.get("error") else ""
+    return f"Last step: {text.plain(step['title'], 120)}, {outcome}{error}"
 
 
 def _next_try(view: RunView, retry_at: str) -> str:
@@ -180,12 +215,13 @@ def _next_try(view: RunView, retry_at: str) -> str:
 def _advice(run: TaskRun, payload: Mapping[str, Any]) -> str:
     """What it means, whether it happens often, and what may help."""
     same, last, hint = payload.get("same_reason") or 0, payload.get("of_last") or 0, payload.get("hint") or ""
-    said = [ADVICE.get(run.reason, "") if run.reason else ""]
+    meaning = ADVICE.get(run.reason, "") if run.reason else ""
+    helps = text.markdown(hint, 300)
     if same > 1:
-        said.append(f"This happened in {same} of the last {last} runs.")
-    if hint:
-        said.append(text.markdown(f"{hint[:1].upper()}{hint[1:]}.", 300))
-    return join(*said, gap=" ")
+        what = f" ({text.plain(payload['pattern'], 120)})" if payload.get("pattern") else ""
+        often = f"This happened in {same} of the last {last} runs{what}"
+        return join(meaning, f"{often}; {helps}." if helps else f"{often}.", gap=" ")
+    return join(meaning, f"{helps[:1].upper()}{helps[1:]}." if helps else "", gap=" ")
 
 
 def _stopped(view: RunView, payload: Mapping[str, Any], _now: datetime) -> Card:
@@ -204,7 +240,10 @@ def _stopped(view: RunView, payload: Mapping[str, Any], _now: datetime) -> Card:
 def _note(view: RunView, payload: Mapping[str, Any], now: datetime) -> Card:
     if payload.get("status") == RunStatus.CANCELLED:
         return _stopped(view, payload, now)
-    return Card(title=_title(view, look_of(view.run).sign, ""), body=text.markdown(payload.get("text", ""), 1500))
+    until = payload.get("until")
+    again_at = f"Runs start again {stamp(datetime.fromisoformat(until), 'R')}." if until else ""
+    said = text.markdown(payload.get("text", ""), 1500)
+    return Card(title=_title(view, look_of(view.run).sign, ""), body=join(said, again_at, gap=" "))
 
 
 def _title(view: RunView, sign: str, what: str) -> str:

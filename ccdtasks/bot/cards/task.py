@@ -8,7 +8,7 @@ from typing import Any
 from ccdtasks.bot import text
 from ccdtasks.bot.cards import figures, schedule
 from ccdtasks.bot.cards.card import Button, Card, join, listed, ordinal
-from ccdtasks.bot.cards.run import stamp
+from ccdtasks.bot.cards.run import hold_line, stamp
 from ccdtasks.bot.cards.status import AMBER, BLUE, GREEN, GREY, LOOKS, look_of
 from ccdtasks.core.pages import Page
 from ccdtasks.core.runs import Overview, RunRow, StartedRun
@@ -168,6 +168,7 @@ def _one(task: Task, found: Overview) -> Card:
             text.plain(task.description or task.template_prompt, 400),
             _needs(task.required_parameters, task.optional_parameters),
             schedule.block(task),
+            _held(found) if found.going else "",
             "\n".join(run_line(row) for row in runs) or "It has never run.",
         ),
         colour=look_of(runs[0].run).colour if runs else GREY,
@@ -181,9 +182,13 @@ def _all(found: Overview) -> Card:
     recent = "\n".join(run_line(row, named=True) for row in found.recent)
     return Card(
         title="What goes on",
-        body=join(going or "Nothing is running.", more, f"**Lately**\n{recent}" if recent else ""),
-        colour=BLUE if found.going else GREY,
+        body=join(_held(found), going or "Nothing is running.", more, f"**Lately**\n{recent}" if recent else ""),
+        colour=AMBER if found.holds else BLUE if found.going else GREY,
     )
+
+
+def _held(found: Overview) -> str:
+    return "\n".join(f"✋ {hold_line(hold)}" for hold in found.holds)
 
 
 def run_line(row: RunRow, *, named: bool = False) -> str:

@@ -1,12 +1,13 @@
 """Every command: a module for each noun, listed here by name."""
 
-from ccdtasks.bot.commands import dependencies, interventions, running, schedules, tasks
+from ccdtasks.bot.commands import dependencies, interventions, queue, running, schedules, tasks
 
 COMMANDS = (
     *tasks.COMMANDS,
     *running.COMMANDS,
     *schedules.COMMANDS,
     *dependencies.COMMANDS,
+    *queue.COMMANDS,
     *interventions.COMMANDS,
 )
 """The whole tree; a test walks it."""
