@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from decimal import Decimal
 from typing import Any
 
 import pytest
 from sqlalchemy import event, text
 
+from ccdtasks.app import open_core
+from ccdtasks.config import Config
 from ccdtasks.core import Core
-from ccdtasks.db.enums import RunStatus
+from ccdtasks.db.enums import Reason, RunStatus
+from tests.clock import MoveableClock
 from tests.people import ADMIN, ANN
-from tests.stories import BOOT, claim, complete, lines, queue, running
+from tests.stories import BOOT, claim, complete, fail, lines, queue, running
 
 pytestmark = pytest.mark.parametrize("database_kind", ["sqlite"])
 
@@ -84,6 +88,31 @@ async def test_no_hot_query_reads_a_whole_table(core: Core) -> None:
         await core.claims.removed(claimed)
     assert len(seen) > 60
     assert await _scans(core, seen) == []
+
+
+async def test_the_line_and_the_sums_of_money_read_ranges_of_indexes(config: Config, clock: MoveableClock) -> None:
+    limits = config.limits.model_copy(update={"budget_usd_per_user_month": Decimal(10)})
+    async with open_core(config.model_copy(update={"limits": limits}), clock) as core:
+        claimed = await running(core, budget_usd_per_day="5")
+        await fail(core, await running(core, "other"), Reason.BLOCKED)
+        failed = (await core.runs.page(ANN, "other")).rows[0].run
+        with _statements(core) as seen:
+            waiting = await queue(core)
+            await core.claims.meter(claimed, {}, Decimal(1))
+            await core.budgets.of(claimed.run_id)
+            await core.attempts.retry(ANN, str(failed.id))
+            await core.queue.page(ADMIN)
+            await core.queue.move(ADMIN, str(waiting.run.id))
+            await core.queue.tell_places()
+            await core.queue.clear(ADMIN)
+        assert await _scans(core, seen) == []
+        sums = [each for each in seen if "sum(task_runs.cost_usd)" in each[0]]
+        async with core.db.read() as session:
+            connection = await session.connection()
+            for statement, parameters in sums:
+                plan = str((await connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)).all())
+                assert "COVERING INDEX idx_task_runs_spent" in plan
+        assert len(sums) >= 6
 
 
 async def test_the_check_sees_a_scan(core: Core) -> None:
