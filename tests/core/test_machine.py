@@ -35,7 +35,7 @@ from tests.invariants import Seen, check_rows
 from tests.people import ANN, BOB
 from tests.stories import BOOT, RESULT, completed, lines, make_task
 
-LIMIT = 4
+LIMIT = 3
 TASKS = {"reads": (ANN, {}), "acts": (ANN, {"effect": "acts"}), "waits": (ANN, {"overlap": "queue"}), "bobs": (BOB, {})}
 NAMES, CLAIMS = st.sampled_from(sorted(TASKS)), st.integers(0, 7)
 REFUSED = (Conflict, Denied, Invalid, LimitReached, NotFound, Lost)
