@@ -20,7 +20,11 @@ class _Side(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
-        if self.peer is None:
+        # Not at once: in Python 3.11.2 the transport starts to read after this call, whatever is asked for in it.
+        asyncio.get_running_loop().call_soon(self._hold)
+
+    def _hold(self) -> None:
+        if self.peer is None and self.transport is not None and not self.transport.is_closing():
             self.transport.pause_reading()
 
     def join(self, peer: _Side) -> None:
