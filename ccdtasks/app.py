@@ -7,6 +7,7 @@ dead loop  --> the same, and a non-zero exit: systemd starts us again, and every
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -122,6 +123,7 @@ async def _run_loops(core: Core, parts: Parts, stop: asyncio.Event, on_ready: Ca
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(_forever(name, loop, stop), name=name) for name, loop in loops.items()]
         await dispatcher.is_adopted.wait()
+        gc.freeze()  # modules and their like stay for ever; a full collection over them would stop the loop for 80 ms
         manager.ready()
         _log.info("ccdtasks %s is ready", __version__)
         if on_ready is not None:

@@ -23,7 +23,7 @@ from ccdtasks.config import Config
 from ccdtasks.core.access import SYSTEM
 from ccdtasks.core.lookup import end_of_queue
 from ccdtasks.core.outbox import MessageDraft, Outbox
-from ccdtasks.core.owed import Owed, SeenTask, owed
+from ccdtasks.core.owed import Owed, SeenTask, Sums, owed
 from ccdtasks.core.schedulelog import entry
 from ccdtasks.db import Database
 from ccdtasks.db.enums import MessageType, RunStatus, Trigger
@@ -96,9 +96,9 @@ class Firing:
 
     async def _plan(self, due: Sequence[SeenTask]) -> list[Owed]:
         """The arithmetic, outside of the transaction, with room for others in between."""
-        now, plans = self._clock.now(), []
+        now, plans, sums = self._clock.now(), [], Sums()
         for number, task in enumerate(due, 1):
-            plans.append(owed(task, now, self._config.schedule))
+            plans.append(owed(task, now, self._config.schedule, sums))
             if number % _PLANS_AT_ONCE == 0:
                 await asyncio.sleep(0)
         return plans

@@ -130,16 +130,22 @@ class Owed:
         return f"The box was off at {local_text(self.first_missed or self.scheduled_for, zone)}. Ran once now."
 
 
-def owed(task: SeenTask, now: datetime, config: ScheduleConfig) -> Owed:
-    """What the due `task` owes at `now`. A schedule or values that cannot be read any more pause it."""
+Sums = dict[tuple[str | None, str, datetime], tuple[Timing, datetime | None, datetime | None]]
+"""What schedules say at one moment; tasks that share a schedule share the arithmetic: `0 9 * * *` is everybody's."""
+
+
+def owed(task: SeenTask, now: datetime, config: ScheduleConfig, sums: Sums | None = None) -> Owed:
+    """What the due `task` owes at `now`. A schedule or values that cannot be read any more pause it.
+
+    `sums`: those of other tasks at the same `now`, and afterwards this one's too.
+    """
     try:
-        timing = stored_timing(task.schedule_cron or "", find_zone(task.schedule_timezone))
+        timing, latest, next_at = _sums(task, now, {} if sums is None else sums)
         settings = read_config(task.config)
         parameters = from_rows(task.required_parameters, task.optional_parameters)
         values = fill(parameters, task.schedule_parameters)
     except CcdError as error:
         return Owed(task, task.next_run_at, None, paused_because=str(error))
-    latest, next_at = _latest(timing, task.next_run_at, now)
     if latest is None:
         return Owed(task, task.next_run_at, next_at, is_void=True)
     window_s = config.catch_up_window_s if settings.catch_up_window_s is None else settings.catch_up_window_s
@@ -157,6 +163,14 @@ def owed(task: SeenTask, now: datetime, config: ScheduleConfig) -> Owed:
         overlap=settings.overlap,
         values=values,
     )
+
+
+def _sums(task: SeenTask, now: datetime, sums: Sums) -> tuple[Timing, datetime | None, datetime | None]:
+    key = (task.schedule_cron, task.schedule_timezone, task.next_run_at)
+    if key not in sums:
+        timing = stored_timing(task.schedule_cron or "", find_zone(task.schedule_timezone))
+        sums[key] = timing, *_latest(timing, task.next_run_at, now)
+    return sums[key]
 
 
 def _latest(timing: Timing, seen: datetime, now: datetime) -> tuple[datetime | None, datetime | None]:
