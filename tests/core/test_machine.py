@@ -310,6 +310,7 @@ def live(database: Callable[[Path], AbstractContextManager[str]], lives: int) ->
     )
 
 
+@pytest.mark.slow
 def test_random_lives_on_sqlite(sqlite_template: Path) -> None:
     @contextmanager
     def database(folder: Path) -> Iterator[str]:
