@@ -45,7 +45,7 @@ def test_a_whole_run_ends_with_table_picture_and_results(newcomer: Place) -> Non
     assert "A script plays Claude here" in done.err
     assert "completed" in done.out
     assert "The run completed, with evidence." in done.out
-    for step in ("starting", "Opening http://shop.demo", "Searching for headphones"):
+    for step in ("Opening http://shop.demo", "Searching for headphones"):
         assert step in done.err
     (folder,) = newcomer.root.glob("ccdtasks-demo-*")
     files = {path.name: path for path in folder.rglob("*") if path.is_file()}

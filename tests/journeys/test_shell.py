@@ -86,7 +86,7 @@ async def test_a_run_is_followed_to_its_result(box: Box) -> None:
     assert ESCAPE not in done.out + done.err
     for said in ("✓ completed · price-watch", "Kettle Classic", "lowest_price", "prices.csv"):
         assert said in done.out
-    for step in ("price-watch: starting", "Searching for kettle"):
+    for step in ("Comparing 2 offers", "Searching for kettle"):
         assert step in done.err
     (row,) = (await box.ccdtasks("runs", "--json")).json()
     assert (row["status"], row["pages_loaded"]) == ("completed", 3)
