@@ -182,6 +182,7 @@ def test_times_equal_crontab_by_brute_force(  # noqa: PLR0917
         assert Timing(read_cron(expression), zone).last_until(end, start) == expected[-1]
 
 
+@pytest.mark.slow
 def test_a_year_of_days_in_five_zones_equals_brute_force() -> None:
     for zone in map(ZoneInfo, ("Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Africa/Cairo", "UTC")):
         start, end = NOW, NOW + timedelta(days=366)
