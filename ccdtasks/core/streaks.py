@@ -22,6 +22,8 @@ async def count_failure(session: AsyncSession, outbox: Outbox, task: Task, run: 
         task.schedule_failures = 0
     if run.status is not RunStatus.FAILED or run.reason in _OF_THE_BOX or task.schedule_cron is None:
         return
+    if run.reason is Reason.BUDGET and run.started_at is None:  # the day or the month is spent; the next one is not
+        return
     first = await session.get_one(TaskRun, run.retry_of) if run.retry_of else run
     if first.trigger is not Trigger.SCHEDULED:
         return

@@ -111,6 +111,19 @@ async def test_what_was_queued_before_is_recorded_as_failed(core: Core, clock: M
         assert "retry_at" not in payload
 
 
+async def test_a_spent_month_pauses_no_schedule(core: Core, clock: MoveableClock) -> None:
+    """Five scheduled runs in a row that could not start for want of money are no sign of a broken task."""
+    claimed = await running(core, budget_usd_per_day="2.00")
+    await core.schedules.set(ANN, "ticket-checker", "@hourly")
+    for _ in range(6):
+        await core.runs.start(SYSTEM, "ticket-checker", trigger=Trigger.SCHEDULED)
+    await _spend(core, claimed, "2")
+    await complete(core, claimed)
+    assert await core.claims.claim_next(clock.now(), BOOT, 10) is None
+    task = await core.tasks.find(ANN, "ticket-checker")
+    assert (task.failure_count, task.schedule_failures, task.paused) == (6, 0, False)
+
+
 async def test_a_task_without_a_budget_knows_none(core: Core) -> None:
     claimed = await running(core)
     (month,) = await core.budgets.of(claimed.run_id)
