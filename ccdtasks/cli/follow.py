@@ -1,9 +1,9 @@
-"""Follows a run to its end, with one line that says what it does."""
+"""Follows a run to its end: its log, which misses nothing, and one line that says what it does."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from uuid import UUID
@@ -18,8 +18,9 @@ from ccdtasks.core import Core
 from ccdtasks.core.access import SHELL
 from ccdtasks.core.runs import RunView
 from ccdtasks.core.states import FINAL
+from ccdtasks.core.text import clean_line
 from ccdtasks.db.enums import ArtifactState, RunStatus
-from ccdtasks.db.models import TaskRun
+from ccdtasks.db.models import RunEvent, TaskRun
 from ccdtasks.times import duration_text
 
 _LOOK_S = 0.5
@@ -28,7 +29,36 @@ _SERVED_EVERY = 20
 _STORE_LOOKS = 60
 """How many looks the store may take for the last files, before they are shown as not yet there."""
 
-Show = Callable[[RunView], None]
+_PAGE = 500
+
+Show = Callable[[RunView, Sequence[RunEvent]], None]
+"""Shows how a run stands, and what its log has brought since the last time."""
+
+
+class LogReader:
+    """The log of a run from its beginning, each event once."""
+
+    def __init__(self, core: Core, run_id: UUID) -> None:
+        self._core = core
+        self._run_id = run_id
+        self._after: datetime | None = None
+
+    async def more(self) -> AsyncIterator[RunEvent]:
+        """What came since the last time. Read the run's state before: then nothing of a run that ended is missed."""
+        while True:
+            events = await self._core.runs.events(SHELL, self._run_id, self._after, _PAGE)
+            for event in events:
+                self._after = event.at
+                yield event
+            if len(events) < _PAGE:
+                return
+
+
+async def wait_for_more(core: Core, looks: int, *, needs_service: bool = True) -> None:
+    """Waits until it is worth looking again; now and then raises Unavailable("service") when the service is gone."""
+    if needs_service and looks % _SERVED_EVERY == 0 and not await is_served(core.config):
+        raise no_service()
+    await asyncio.sleep(_LOOK_S)
 
 
 async def follow(core: Core, run_id: UUID, show: Show, *, needs_service: bool = True) -> RunView:
@@ -36,21 +66,19 @@ async def follow(core: Core, run_id: UUID, show: Show, *, needs_service: bool = 
 
     Raises Unavailable("service") when the service that should do the work is gone.
     """
-    looks = 0
-    view = await core.runs.load(run_id)
+    looks, log = 0, LogReader(core, run_id)
     while True:
-        show(view)
+        view = await core.runs.load(run_id)
+        show(view, [event async for event in log.more()])
         if view.run.status in FINAL:
             retry = await _retry_of(core, view)
             if retry is None:
                 return await _with_files(core, view)
-            view = await core.runs.load(retry.id)
+            run_id = retry.id
+            log = LogReader(core, run_id)
             continue
         looks += 1
-        if needs_service and looks % _SERVED_EVERY == 0 and not await is_served(core.config):
-            raise no_service()
-        await asyncio.sleep(_LOOK_S)
-        view = await core.runs.load(view.run.id)
+        await wait_for_more(core, looks, needs_service=needs_service)
 
 
 async def _retry_of(core: Core, view: RunView) -> TaskRun | None:
@@ -73,24 +101,44 @@ async def _with_files(core: Core, view: RunView) -> RunView:
 
 @contextmanager
 def progress(shell: Shell, now: Callable[[], datetime]) -> Iterator[Show]:
-    """One line on standard error: written over in a terminal, once per change elsewhere, none for JSON."""
+    """On standard error: one line that is written over in a terminal, a line a step elsewhere, none for JSON."""
     console = shell.console(stderr=True)
     if shell.as_json:
-        yield lambda _view: None
+        yield lambda _view, _events: None
     elif console.is_terminal:
         with console.status("") as status:
-            yield lambda view: status.update(Text(line_of(view, now())))
+            yield lambda view, _events: status.update(Text(line_of(view, now())))
     else:
         last = ""
 
-        def say(view: RunView) -> None:
+        def say(view: RunView, events: Sequence[RunEvent]) -> None:
             nonlocal last
-            line = doing(view)
-            if line != last:
-                click.echo(line, err=True)
-            last = line
+            for line in lines_of(view, events):
+                if line != last:
+                    click.echo(line, err=True)
+                last = line
 
         yield say
+
+
+def lines_of(view: RunView, events: Sequence[RunEvent]) -> Iterator[str]:
+    """What is to be told about a run that goes on: each step from its log, then a state that is in no log."""
+    sign = status_text(RunStatus.RUNNING, None).plain[0]
+    for event in events:
+        if said := _said(event):
+            yield f"{sign} {view.task.task_name}: {said}"
+    if view.run.status is not RunStatus.RUNNING:
+        yield doing(view)
+
+
+def _said(event: RunEvent) -> str:
+    words: object = {
+        "session_started": "starting the desktop",
+        "agent_started": "Claude begins",
+        "step_started": event.data.get("title"),
+        "progress": event.data.get("text"),
+    }.get(event.type)
+    return clean_line(words or "", 300)
 
 
 def doing(view: RunView) -> str:

@@ -5,16 +5,16 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
 from typing import Any
 
 import click
 from rich.console import RenderableType
 from rich.text import Text
 
+from ccdtasks.cli.follow import LogReader, wait_for_more
 from ccdtasks.cli.look import asked_text, plain_table, status_text, when
 from ccdtasks.cli.result import picture
-from ccdtasks.cli.service import is_served, no_service, opened
+from ccdtasks.cli.service import opened
 from ccdtasks.cli.shapes import event_shape, run_row_shape, run_shape, view_shape
 from ccdtasks.cli.shell import Shell, verb
 from ccdtasks.core import Core
@@ -24,10 +24,6 @@ from ccdtasks.core.states import FINAL
 from ccdtasks.db.enums import RunStatus
 from ccdtasks.db.models import RunEvent, TaskRun
 from ccdtasks.times import duration_text
-
-_PAGE = 500
-_LOOK_S = 0.5
-_SERVED_EVERY = 20
 
 
 @click.command()
@@ -89,24 +85,15 @@ async def _logs(shell: Shell, run: str, follow: bool) -> None:
 
 
 async def _print_events(core: Core, run: TaskRun, follow: bool, line: Callable[[RunEvent], str]) -> None:
-    after: datetime | None = None
-    looks = 0
+    looks, log = 0, LogReader(core, run.id)
     while True:
-        # The state is read before the events: what a run logs up to its end is then never missed.
         ended = (await core.runs.load(run.id)).run.status in FINAL
-        events = await core.runs.events(SHELL, run.id, after, _PAGE)
-        for event in events:
+        async for event in log.more():
             click.echo(line(event))
-        if events:
-            after = events[-1].at
-        if len(events) == _PAGE:
-            continue
         if ended or not follow:
             return
         looks += 1
-        if looks % _SERVED_EVERY == 0 and not await is_served(core.config):
-            raise no_service()
-        await asyncio.sleep(_LOOK_S)
+        await wait_for_more(core, looks)
 
 
 def _json_line(event: RunEvent) -> str:

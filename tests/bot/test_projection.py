@@ -152,7 +152,7 @@ async def test_a_retry_stays_in_the_thread_which_is_renamed_once(world: World) -
             assert last.mentions == []
     assert last.embeds[0].title == "✕ ticket-checker: failed"
     assert "Gave up after 3 tries: kayak.example did not answer within 60 s." in last.embeds[0].description
-    assert "https://kayak.example/x" in last.embeds[0].description
+    assert "Last page: “Kayak” https://kayak.example/x" in last.embeds[0].description
     assert last.content.startswith(f"<@{world.alice.id}>")
     assert len(world.channel("ticket-checker").threads) == 1
     assert world.thread("ticket-checker").name.endswith(" - Failed")

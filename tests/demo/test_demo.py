@@ -45,8 +45,9 @@ def test_a_whole_run_ends_with_table_picture_and_results(newcomer: Place) -> Non
     assert "A script plays Claude here" in done.err
     assert "completed" in done.out
     assert "The run completed, with evidence." in done.out
-    for step in ("Opening http://shop.demo", "Searching for headphones"):
-        assert step in done.err
+    told = [done.err.find(step) for step in ("starting the desktop", "Opening http://shop.demo", "Searching for headp")]
+    assert -1 not in told, done.err
+    assert told == sorted(told), "the steps are not told in their order"
     (folder,) = newcomer.root.glob("ccdtasks-demo-*")
     files = {path.name: path for path in folder.rglob("*") if path.is_file()}
     assert {"prices.csv", "offers.png", "final.png", "results.csv", "results.json"} <= set(files)

@@ -17,7 +17,7 @@ _PAGES = {
     "/captcha": f"""{_HEAD}<title>Are you human?</title><div id=captcha-box>
         <button onclick="location='/second'" style="width:90vw;height:80vh">I am human</button></div>""",
     "/frame": f"{_HEAD}<title>frame</title><script>fetch('/data.json')</script>framed",
-    "/noise": f"""{_HEAD}<title>Noise</title><svg width=1280 height=700>
+    "/noise": f"""{_HEAD}<title>Noise</title><p>Nothing to buy here<svg width=1280 height=700>
         <filter id=n><feTurbulence baseFrequency=.9 /></filter><rect width=100% height=100% filter=url(#n) /></svg>""",
     "/dialog": f"{_HEAD}<title>Talks</title><script>setTimeout(() => alert('Hello'))</script>",
 }
