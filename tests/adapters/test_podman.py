@@ -85,7 +85,12 @@ async def test_a_name_taken_by_another_container_is_a_conflict(podman: Podman, s
 async def test_starting_twice_is_harmless(podman: Podman, spec: ContainerSpec) -> None:
     await podman.create(spec)
     await podman.start(spec.name)
+    before = await podman.inspect(spec.name)
     await podman.start(spec.name)
+    after = await podman.inspect(spec.name)
+    assert before is not None
+    assert after is not None
+    assert (after.running, after.pid, after.started_at) == (True, before.pid, before.started_at)
 
 
 async def test_a_missing_image_is_said_by_name(podman: Podman, spec: ContainerSpec) -> None:
@@ -181,3 +186,4 @@ async def test_out_of_memory_is_counted(podman: Podman, spec: ContainerSpec) -> 
     async with asyncio.timeout(60):
         while not ((state := await podman.inspect(spec.name)) and state.oom_kills):  # noqa: ASYNC110
             await asyncio.sleep(0.05)
+    assert state.oom_kills >= 1
