@@ -26,6 +26,7 @@ from ccdtasks.core.queue import Queue
 from ccdtasks.core.runs import Runs
 from ccdtasks.core.schedules import Schedules
 from ccdtasks.core.tasks import Tasks
+from ccdtasks.core.vault import KEY_FILE, Vault
 from ccdtasks.db import Database
 from ccdtasks.events import Bus
 from ccdtasks.times import Clock
@@ -58,6 +59,7 @@ class Core:
     dependencies: Dependencies
     chains: Chains
     profiles: Profiles
+    vault: Vault
 
 
 def build_core(db: Database, bus: Bus, clock: Clock, config: Config) -> Core:
@@ -115,4 +117,5 @@ def build_core(db: Database, bus: Bus, clock: Clock, config: Config) -> Core:
         ),
         chains=chains,
         profiles=Profiles(db),
+        vault=Vault(config.paths.data_dir / KEY_FILE),
     )
