@@ -171,10 +171,23 @@ async def test_an_upgrade_keeps_every_row_and_a_snapshot_of_before(database_url:
     assert "mood" in (await _read_schema(database_url))["tables"]["tasks"]["columns"]
     if "sqlite" in database_url:
         assert snapshot is not None
-        assert snapshot.name == "ccdtasks-0001-20260117-153000.db"
+        assert snapshot.name == f"ccdtasks-{OURS.present}-20260117-153000.db"
         assert snapshot.stat().st_mode & 0o077 == 0
         assert await _numbers(f"sqlite+aiosqlite:///{snapshot}") == before
         assert "mood" not in (await _read_schema(f"sqlite+aiosqlite:///{snapshot}"))["tables"]["tasks"]["columns"]
+
+
+@pytest.mark.parametrize("revisions", [OURS.revisions[: end + 1] for end in range(len(OURS.revisions) - 1)])
+async def test_every_released_schema_becomes_ours(
+    revisions: tuple[str, ...], empty_database_url: str, database_url: str, tmp_path: Path
+) -> None:
+    if "sqlite" in empty_database_url:
+        empty_database_url = f"sqlite+aiosqlite:///{tmp_path / 'old.db'}"
+    await bring_up_to_date(empty_database_url, tmp_path / "b", NOW, chain=Chain(revisions, OURS.location))
+    await _fill(empty_database_url)
+    await bring_up_to_date(empty_database_url, tmp_path / "b", NOW)
+    assert await _numbers(empty_database_url) == (2, 2, 1)
+    assert await _read_schema(empty_database_url) == await _read_schema(database_url)
 
 
 async def test_a_migration_that_fails_changes_nothing(database_url: str, tmp_path: Path) -> None:
@@ -218,7 +231,7 @@ async def test_only_the_newest_snapshots_stay(database_url: str, tmp_path: Path)
         "ccdtasks-0000-20250106-000000.db",
         "ccdtasks-0000-20250107-000000.db",
         "ccdtasks-0001-20240101-000000.db.bak",
-        "ccdtasks-0001-20260117-153000.db",
+        f"ccdtasks-{OURS.present}-20260117-153000.db",
         "ccdtasks-before-the-holidays.db",
         "mine.txt",
     ]

@@ -126,18 +126,37 @@ class DiscordInteraction(HasId, Base):
 
 
 class PushoverNotification(HasId, Base):
-    """A push: pending while `sent_at` is empty."""
+    """The outbox and the log of pushes in one: pending while `success` is empty.
+
+    `user_key` is a hash of the key that it went to, never the key. `event`: error, intervention, complete, test, api or
+    unsaid (what Discord did not take). `key` names it among those of its owner: written again it changes nothing.
+    `withdrawn_at`: nobody needs it any more. `receipt_state` of an emergency that Pushover took: ringing, acknowledged,
+    expired or cancelled; `acknowledged_by`: a user's id, or `someone`.
+    """
 
     __tablename__ = "pushover_notifications"
 
     task_run_id: Mapped[UUID | None] = mapped_column(ForeignKey("task_runs.id"))
+    owner_user_id: Mapped[str | None] = mapped_column(String(64))
+    key: Mapped[str | None] = mapped_column(String(100))
+    event: Mapped[str | None] = mapped_column(String(20))
     user_key: Mapped[str] = mapped_column(String(64))
     message: Mapped[str] = mapped_column(Text)
     title: Mapped[str | None] = mapped_column(String(250))
     url: Mapped[str | None] = mapped_column(String(512))
     url_title: Mapped[str | None] = mapped_column(String(100))
     priority: Mapped[int] = mapped_column(default=0)
+    sound: Mapped[str | None] = mapped_column(String(40))
+    retry_s: Mapped[int | None]
+    expire_s: Mapped[int | None]
+    attempts: Mapped[int] = mapped_column(default=0, server_default="0")
+    next_attempt_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    last_error: Mapped[str | None] = mapped_column(Text)
+    withdrawn_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     receipt: Mapped[str | None] = mapped_column(String(64))
+    receipt_state: Mapped[str | None] = mapped_column(String(20))
+    acknowledged_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    acknowledged_by: Mapped[str | None] = mapped_column(String(64))
     sent_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     pushover_response: Mapped[dict[str, Any] | None] = mapped_column(Json)
     success: Mapped[bool | None]
@@ -146,4 +165,17 @@ class PushoverNotification(HasId, Base):
     __table_args__ = (
         Index("idx_pushover_notifications_task_run", "task_run_id"),
         Index("idx_pushover_notifications_sent_at", text("sent_at DESC")),
+        Index("uq_pushover_notifications_key", "owner_user_id", "key", unique=True),
+        Index(
+            "idx_pushover_notifications_pending",
+            "created_at",
+            sqlite_where=text("success IS NULL"),
+            postgresql_where=text("success IS NULL"),
+        ),
+        Index(
+            "idx_pushover_notifications_ringing",
+            "created_at",
+            sqlite_where=text("receipt_state = 'ringing'"),
+            postgresql_where=text("receipt_state = 'ringing'"),
+        ),
     )

@@ -50,7 +50,7 @@ class Task(HasId, HasTimes, Base):
     discord_thread_id_current: Mapped[str | None] = mapped_column(String(64))
     owner_user_id: Mapped[str] = mapped_column(String(64))
     dependency_mode: Mapped[str] = mapped_column(String(20), default="all")
-    pushover_enabled: Mapped[bool] = mapped_column(default=False)
+    pushover_enabled: Mapped[bool] = mapped_column(default=True)
     pushover_user_key: Mapped[str | None] = mapped_column(String(64))
     notify_on_complete: Mapped[bool] = mapped_column(default=True)
     notify_on_error: Mapped[bool] = mapped_column(default=True)
