@@ -9,6 +9,7 @@ from ccdtasks.db.models.discord import (
     PushoverNotification,
 )
 from ccdtasks.db.models.interventions import Intervention, SessionMessage
+from ccdtasks.db.models.metrics import Cleanup, MetricRollup, RunValue
 from ccdtasks.db.models.people import ApiToken, AuditEntry, InstanceFact, UserSettings
 from ccdtasks.db.models.runs import Artifact, Profile, RunEvent, Session, TaskRun, VncAccess
 from ccdtasks.db.models.tasks import (
@@ -25,15 +26,18 @@ __all__ = [
     "Artifact",
     "AuditEntry",
     "Base",
+    "Cleanup",
     "DiscordChannel",
     "DiscordInteraction",
     "DiscordMessage",
     "DiscordThread",
     "InstanceFact",
     "Intervention",
+    "MetricRollup",
     "Profile",
     "PushoverNotification",
     "RunEvent",
+    "RunValue",
     "ScheduleHistory",
     "Session",
     "SessionMessage",

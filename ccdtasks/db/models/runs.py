@@ -22,6 +22,7 @@ class TaskRun(HasId, HasTimes, Base):
     `chain_id`: the first run of the chain, once tasks run after it; `upstream_runs`: task name -> id of the run whose
     files and result this one gets. `parameters`: name -> value (text). `priority`: above 0 where an admin moved it.
     `live`: what the live card shows {"text", "step", "pages", "position", "held_by"}.
+    `page_load_ms`: how long all pages together took to load. `counted_at`: when it was added to `metric_rollups`.
     """
 
     __tablename__ = "task_runs"
@@ -82,6 +83,9 @@ class TaskRun(HasId, HasTimes, Base):
     http_requests_made: Mapped[int | None]
     data_transferred_bytes: Mapped[int | None] = mapped_column(BigInteger)
     step_timings: Mapped[list[dict[str, Any]] | None] = mapped_column(Json)
+    page_load_ms: Mapped[int | None] = mapped_column(BigInteger)
+    failed_requests: Mapped[int | None]
+    counted_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
     __table_args__ = (
         UniqueConstraint("task_id", "scheduled_for"),
@@ -127,6 +131,12 @@ class TaskRun(HasId, HasTimes, Base):
             postgresql_where=text("chain_id IS NOT NULL AND retry_of IS NULL"),
         ),
         Index("idx_task_runs_retry_of", "retry_of"),
+        Index(
+            "idx_task_runs_uncounted",
+            "completed_at",
+            sqlite_where=text("counted_at IS NULL AND completed_at IS NOT NULL"),
+            postgresql_where=text("counted_at IS NULL AND completed_at IS NOT NULL"),
+        ),
     )
 
 
@@ -134,7 +144,8 @@ class Session(HasId, Base):
     """One sealed container of one claim of a run, and how far its events were read.
 
     `folder`: 12 hex digits below `<data_dir>/runs/`. `events_offset` (bytes) and `events_seq` move in the same
-    transaction as the rows of `run_events`, so that each event is stored exactly once.
+    transaction as the rows of `run_events`, so that each event is stored exactly once. `usage`: tokens by model;
+    `egress`: what the gateway saw; `traffic`: what the browser counted, as in the event `metrics`.
     """
 
     __tablename__ = "sessions"
@@ -155,6 +166,7 @@ class Session(HasId, Base):
     usage: Mapped[dict[str, Any] | None] = mapped_column(Json)
     cost_usd: Mapped[Decimal] = mapped_column(Numeric(12, 6), default=Decimal(0))
     egress: Mapped[dict[str, Any] | None] = mapped_column(Json)
+    traffic: Mapped[dict[str, int] | None] = mapped_column(Json)
     exit_code: Mapped[int | None]
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utc_now)
     started_at: Mapped[datetime | None] = mapped_column(UtcDateTime)

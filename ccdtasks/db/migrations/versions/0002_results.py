@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 from alembic import op
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.schema import SchemaItem
 
 revision = "0002"
 down_revision = "0001"
 branch_labels = None
 depends_on = None
+
+JSON = sa.JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
 
 PUSHES: tuple[sa.Column[object], ...] = (
     sa.Column("owner_user_id", sa.String(64)),
@@ -26,10 +30,50 @@ PUSHES: tuple[sa.Column[object], ...] = (
     sa.Column("acknowledged_by", sa.String(64)),
 )
 
+ROLLUPS: tuple[sa.Column[object], ...] = (
+    sa.Column("scope", sa.String(80), primary_key=True),
+    sa.Column("period", sa.String(5), primary_key=True),
+    sa.Column("starts_on", sa.Date(), primary_key=True),
+    *(
+        sa.Column(name, sa.BigInteger(), nullable=False)
+        for name in (
+            *("runs", "completed", "failed", "cancelled", "retries", "duration_s", "compute_s", "pages"),
+            *("page_load_ms", "requests", "failed_requests", "transferred_bytes", "api_calls"),
+            *("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens"),
+        )
+    ),
+    sa.Column("cost_usd", sa.Numeric(14, 6), nullable=False),
+    *(sa.Column(name, JSON, nullable=False) for name in ("reasons", "durations", "models", "steps")),
+)
+
+RUN_VALUES: tuple[SchemaItem, ...] = (
+    sa.Column("run_id", sa.Uuid(), sa.ForeignKey("task_runs.id"), primary_key=True),
+    sa.Column("name", sa.String(200), primary_key=True),
+    sa.Column("task_id", sa.Uuid(), sa.ForeignKey("tasks.id"), nullable=False),
+    sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("number", sa.Float(), nullable=False),
+    sa.Column("unit", sa.String(40)),
+    sa.Index("idx_run_values_task", "task_id", "name", "at"),
+)
+
+CLEANUPS: tuple[SchemaItem, ...] = (
+    sa.Column("id", sa.Uuid(), primary_key=True),
+    sa.Column("task_id", sa.Uuid(), sa.ForeignKey("tasks.id")),
+    sa.Column("owner_user_id", sa.String(64)),
+    sa.Column("requested_by", sa.String(64), nullable=False),
+    sa.Column("via", sa.String(20), nullable=False),
+    sa.Column("rule", JSON, nullable=False),
+    sa.Column("cursor", sa.String(100)),
+    sa.Column("removed", JSON, nullable=False),
+    sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("finished_at", sa.DateTime(timezone=True)),
+)
+
 
 def upgrade() -> None:
     """Each part adds what it needs; the tables of the first schema stay as they are otherwise."""
     _add_pushes()
+    _add_metrics()
 
 
 def _add_pushes() -> None:
@@ -44,3 +88,22 @@ def _add_pushes() -> None:
         where = sa.text(condition)
         op.create_index(name, "pushover_notifications", ["created_at"], sqlite_where=where, postgresql_where=where)
     op.execute(sa.table("tasks", sa.column("pushover_enabled", sa.Boolean())).update().values(pushover_enabled=True))
+
+
+def _add_metrics() -> None:
+    """Sums by day and month, numbers of results, clean-ups. Older runs are counted later, while the service runs."""
+    for column in (
+        sa.Column("page_load_ms", sa.BigInteger()),
+        sa.Column("failed_requests", sa.Integer()),
+        sa.Column("counted_at", sa.DateTime(timezone=True)),
+    ):
+        op.add_column("task_runs", column)
+    op.add_column("sessions", sa.Column("traffic", JSON))
+    for name, items in (("metric_rollups", ROLLUPS), ("run_values", RUN_VALUES), ("cleanups", CLEANUPS)):
+        op.create_table(name, *items)
+    for name, table, column, condition in (
+        ("idx_task_runs_uncounted", "task_runs", "completed_at", "counted_at IS NULL AND completed_at IS NOT NULL"),
+        ("idx_cleanups_open", "cleanups", "created_at", "finished_at IS NULL"),
+    ):
+        where = sa.text(condition)
+        op.create_index(name, table, [column], sqlite_where=where, postgresql_where=where)
