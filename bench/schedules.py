@@ -62,12 +62,13 @@ class Held:
 
 
 def _config(url: str, folder: str) -> Any:
-    from ccdtasks.config import Config, DatabaseConfig, LogConfig, PathsConfig, PodmanConfig
+    from ccdtasks.config import Config, DatabaseConfig, LogConfig, PathsConfig, PodmanConfig, ServerConfig
 
     return Config(
         database=DatabaseConfig(url=url),
         paths=PathsConfig(data_dir=Path(folder)),
         podman=PodmanConfig(socket=f"unix://{folder}/none.sock"),
+        server=ServerConfig(port=0),
         log=LogConfig(level="error"),
     )
 

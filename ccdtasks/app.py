@@ -15,7 +15,7 @@ import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import make_url
 
@@ -40,6 +40,11 @@ from ccdtasks.events import Bus
 from ccdtasks.gateways.resolver import Resolve
 from ccdtasks.logs import set_up_log
 from ccdtasks.times import Clock, SystemClock
+from ccdtasks.web import open_web
+from ccdtasks.web.context import Check
+
+if TYPE_CHECKING:
+    from ccdtasks.bot import Bot
 
 _LOCK_WAIT_S = 10.0  # a restart may overlap with the end of the life before
 _STOP_LIMIT_S = 30.0
@@ -103,12 +108,22 @@ async def serve(
         except Invalid as error:
             raise BadConfig([str(error)]) from error
         await _greet_discord(core)
+        dispatcher, bot = Dispatcher(parts), _bot(core, parts)
+        await stack.enter_async_context(open_web(core, parts.keeper, _checks(core, parts, dispatcher, bot)))
         with _signals(stop):
-            await _run_loops(core, parts, stop, on_ready)
+            await _run_loops(core, parts, dispatcher, bot, stop=stop, on_ready=on_ready)
 
 
-async def _run_loops(core: Core, parts: Parts, stop: asyncio.Event, on_ready: Callable[[], None] | None) -> None:
-    manager, dispatcher = ServiceManager(), Dispatcher(parts)
+async def _run_loops(
+    core: Core,
+    parts: Parts,
+    dispatcher: Dispatcher,
+    bot: Bot | None,
+    *,
+    stop: asyncio.Event,
+    on_ready: Callable[[], None] | None,
+) -> None:
+    manager = ServiceManager()
     loops: dict[str, Coroutine[Any, Any, None]] = {
         "lag-watchdog": LagWatchdog().run(),
         "dispatcher": dispatcher.run(),
@@ -118,7 +133,7 @@ async def _run_loops(core: Core, parts: Parts, stop: asyncio.Event, on_ready: Ca
         "clockwork": Clockwork(core).run(),
         "schedule-watch": watch_schedules(core),
         "service-manager": manager.run(),
-        **_discord_loops(core, parts, stop),
+        **_discord_loops(core, bot, stop),
     }
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(_forever(name, loop, stop), name=name) for name, loop in loops.items()]
@@ -146,14 +161,43 @@ async def _greet_discord(core: Core) -> None:
         _log.info("%d messages from before Discord was set up are not sent", skipped)
 
 
-def _discord_loops(core: Core, parts: Parts, stop: asyncio.Event) -> dict[str, Coroutine[Any, Any, None]]:
-    """The bot and the delivery loop; none without a token, and the rows of the outbox wait for one."""
+def _checks(core: Core, parts: Parts, dispatcher: Dispatcher, bot: Bot | None) -> dict[str, Check]:
+    """What `/readyz` asks, by the name of the part."""
+
+    async def database() -> None:
+        await core.facts.get(_DISCORD_SINCE)
+
+    async def podman() -> None:
+        await parts.podman.version()
+
+    async def gateways() -> None:
+        if not dispatcher.is_adopted.is_set():
+            raise Unavailable("gateways", "Sessions of an earlier life are still being taken up.")
+
+    async def discord() -> None:
+        if bot is None or not bot.is_ready() or bot.trouble:
+            raise Unavailable("discord", "Discord is not connected.")
+
+    checks: dict[str, Check] = {"database": database, "podman": podman, "store": parts.keeper.store.check}
+    return checks | {"gateways": gateways} | ({"discord": discord} if bot else {})
+
+
+def _bot(core: Core, parts: Parts) -> Bot | None:
+    """The front end in Discord; None without a token."""
     if core.config.discord.token is None:
         _log.info("no [discord] token is configured: running without Discord")
-        return {}
-    from ccdtasks.bot import Bot, run_forever  # noqa: PLC0415  33 MB that only a process with Discord needs
+        return None
+    from ccdtasks.bot import Bot  # noqa: PLC0415  33 MB that only a process with Discord needs
 
-    bot = Bot(core, core.config, parts.keeper.store)
+    return Bot(core, core.config, parts.keeper.store)
+
+
+def _discord_loops(core: Core, bot: Bot | None, stop: asyncio.Event) -> dict[str, Coroutine[Any, Any, None]]:
+    """The bot and the delivery loop; without a bot the rows of the outbox wait for one."""
+    if bot is None:
+        return {}
+    from ccdtasks.bot import run_forever  # noqa: PLC0415  as the bot itself
+
     return {"discord": run_forever(bot, stop), "delivery": DeliveryLoop(core, bot.projection).run()}
 
 

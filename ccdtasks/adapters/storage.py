@@ -73,7 +73,7 @@ class LocalStore:
 
     async def delete(self, location: str) -> None:
         """Removes it; absent is success."""
-        await self._run(lambda: self._path(location).unlink(missing_ok=True))
+        await self._run(lambda: self.path(location).unlink(missing_ok=True))
 
     async def link(self, location: str, *, name: str, ttl_s: int) -> str | None:
         """None: local files are served by the web part, which signs its own links."""
@@ -97,7 +97,8 @@ class LocalStore:
                 "store", f"The artifact folder {self.root} cannot be used: {error.strerror}.", "Check disk and owner."
             ) from error
 
-    def _path(self, location: str) -> Path:
+    def path(self, location: str) -> Path:
+        """Where the artifact lies. Raises FileNotFoundError for a location that points out of the folder."""
         path = (self.root / location).resolve()
         if not path.is_relative_to(self.root.resolve()):
             raise FileNotFoundError(location)
@@ -106,7 +107,7 @@ class LocalStore:
     def _put(self, key: str, descriptor: int, max_bytes: int) -> Stored:
         with os.fdopen(descriptor, "rb") as source:
             source.seek(0)
-            target = self._path(key)
+            target = self.path(key)
             target.parent.mkdir(parents=True, exist_ok=True)
             hashing = HashingReader(source, max_bytes)
             # A name that is the same each time: what a crash leaves is written over when the file is kept again.
@@ -125,7 +126,7 @@ class LocalStore:
             return hashing.stored(key)
 
     def _read(self, location: str, max_bytes: int) -> bytes:
-        with self._path(location).open("rb") as file:
+        with self.path(location).open("rb") as file:
             data = file.read(max_bytes + 1)
         if len(data) > max_bytes:
             raise TooLarge("The file is larger than allowed.")

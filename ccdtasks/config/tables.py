@@ -53,6 +53,7 @@ class ClaudeConfig(_Table):
 class ServerConfig(_Table):
     """The web part."""
 
+    enabled: bool = True
     host: str = Field("127.0.0.1", min_length=1)
     port: int = Field(8420, ge=0, le=65535)
     public_url: HttpUrl | None = None

@@ -20,12 +20,14 @@ from ccdtasks.core.facts import Facts
 from ccdtasks.core.firing import Firing
 from ccdtasks.core.interactions import Interactions
 from ccdtasks.core.interventions import Interventions
+from ccdtasks.core.links import Links
 from ccdtasks.core.outbox import Outbox
 from ccdtasks.core.profiles import Profiles
 from ccdtasks.core.queue import Queue
 from ccdtasks.core.runs import Runs
 from ccdtasks.core.schedules import Schedules
 from ccdtasks.core.tasks import Tasks
+from ccdtasks.core.tokens import Tokens
 from ccdtasks.core.vault import KEY_FILE, Vault
 from ccdtasks.db import Database
 from ccdtasks.events import Bus
@@ -60,12 +62,15 @@ class Core:
     chains: Chains
     profiles: Profiles
     vault: Vault
+    links: Links
+    tokens: Tokens
 
 
 def build_core(db: Database, bus: Bus, clock: Clock, config: Config) -> Core:
     """Puts the parts together over an open database."""
     access, audit, facts = Access(config), Audit(db, clock), Facts(db, clock)
     outbox = Outbox(db, clock)
+    vault = Vault(config.paths.data_dir / KEY_FILE)
     budgets = Budgets(db, clock, config, outbox)
     artifacts = Artifacts(db, clock, access, outbox)
     chains = Chains(db, clock, outbox)
@@ -117,5 +122,7 @@ def build_core(db: Database, bus: Bus, clock: Clock, config: Config) -> Core:
         ),
         chains=chains,
         profiles=Profiles(db),
-        vault=Vault(config.paths.data_dir / KEY_FILE),
+        vault=vault,
+        links=Links(vault, clock, config),
+        tokens=Tokens(db, clock, access, audit),
     )

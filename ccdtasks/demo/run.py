@@ -18,7 +18,16 @@ from pydantic import SecretStr
 
 from ccdtasks.adapters.podman import Podman
 from ccdtasks.app import open_core, serve
-from ccdtasks.config import ClaudeConfig, Config, EgressConfig, LogConfig, PathsConfig, PodmanConfig, StorageConfig
+from ccdtasks.config import (
+    ClaudeConfig,
+    Config,
+    EgressConfig,
+    LogConfig,
+    PathsConfig,
+    PodmanConfig,
+    ServerConfig,
+    StorageConfig,
+)
 from ccdtasks.core import Core
 from ccdtasks.core.access import SHELL
 from ccdtasks.core.results import stored_result
@@ -117,6 +126,7 @@ async def demonstration(
             egress=EgressConfig(allow_private=(f"{_HOST}:{shop_port}",)),
             storage=StorageConfig(path=folder / "files"),
             paths=PathsConfig(data_dir=folder / "d"),
+            server=ServerConfig(enabled=False),
             log=LogConfig(level="error"),
         )
         if not keep:

@@ -10,15 +10,16 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 from ccdtasks.adapters.storage import LocalStore, Stored, TooLarge
 from ccdtasks.core import Core
 from ccdtasks.core.artifacts import ArtifactDraft, free_name
 from ccdtasks.db.enums import ArtifactKind, ArtifactState
+from ccdtasks.db.models import Artifact
 from ccdtasks.engine.guest import GuestFile, GuestFolder, Trap
-from ccdtasks.errors import CcdError
+from ccdtasks.errors import CcdError, NotFound
 
 _log = logging.getLogger(__name__)
 
@@ -113,6 +114,24 @@ class Keeper:
         """The bytes of an artifact, wherever it lies. Raises `TooLarge`, NotFound or Unavailable."""
         holder = self._spool if state is ArtifactState.LOCAL and self._spool else self.store
         return await holder.read(location, max_bytes)
+
+    def path_of(self, artifact: Artifact) -> Path | None:
+        """Where it lies on this machine; None when it lies in a remote store, or nowhere."""
+        holder = self._holder(artifact)
+        return holder.path(artifact.location or "") if isinstance(holder, LocalStore) else None
+
+    async def bytes_of(self, artifact: Artifact, max_bytes: int) -> bytes:
+        """The whole file, wherever it lies. Raises `TooLarge`, NotFound or Unavailable."""
+        return await self._holder(artifact).read(artifact.location or "", max_bytes)
+
+    async def link_of(self, artifact: Artifact, ttl_s: int) -> str | None:
+        """A link of the remote store itself; None when it lies on this machine."""
+        return await self._holder(artifact).link(artifact.location or "", name=artifact.name, ttl_s=ttl_s)
+
+    def _holder(self, artifact: Artifact) -> ArtifactStore:
+        if artifact.state is ArtifactState.MISSING or not artifact.location:
+            raise NotFound(f"{artifact.name} is not there. {artifact.note or ''}".strip())
+        return self._spool if artifact.state is ArtifactState.LOCAL and self._spool else self.store
 
     @contextmanager
     def _opened(self, spool: LocalStore, location: str) -> Iterator[int]:

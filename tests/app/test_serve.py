@@ -18,7 +18,7 @@ import pytest
 
 from ccdtasks.adapters.systemd import ServiceManager
 from ccdtasks.app import open_core, serve
-from ccdtasks.config import BadConfig, Config, DiscordConfig, LogConfig, PathsConfig, PodmanConfig
+from ccdtasks.config import BadConfig, Config, DiscordConfig, LogConfig, PathsConfig, PodmanConfig, ServerConfig
 from ccdtasks.engine.reaper import Reaper
 
 
@@ -35,6 +35,7 @@ def settings(short_dir: Path) -> Config:
     return Config(
         paths=PathsConfig(data_dir=short_dir / "d"),
         podman=PodmanConfig(socket=f"unix://{short_dir}/none.sock"),
+        server=ServerConfig(port=0),
         log=LogConfig(level="error"),
     )
 
@@ -61,7 +62,7 @@ def _service(folder: Path, config: str, **environment: str) -> Iterator[subproce
 
 
 def _config(folder: Path) -> str:
-    return f'[paths]\ndata_dir = "{folder}/d"\n[podman]\nsocket = "unix://{folder}/none.sock"\n'
+    return f'[paths]\ndata_dir = "{folder}/d"\n[podman]\nsocket = "unix://{folder}/none.sock"\n[server]\nport = 0\n'
 
 
 def test_systemd_hears_ready_alive_and_stopping(short_dir: Path) -> None:

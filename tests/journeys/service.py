@@ -89,6 +89,7 @@ def instance(socket: Path, image: str, tables: Mapping[str, Mapping[str, Any]] |
     folder = Path(tempfile.mkdtemp(prefix="ccdt-"))
     config = {
         "paths": {"data_dir": str(folder / "d")},
+        "server": {"port": 0},
         "podman": {"socket": f"unix://{socket}", "image": image, "memory_mib": 1024},
         "limits": {"starts_per_minute": 10_000},
         "claude": {"api_key": PLANTED_KEY, "base_url": "http://127.0.0.1:9"},

@@ -54,6 +54,7 @@ async def box(place: Place) -> AsyncIterator[Box]:
         async with served(Shop().app()) as shop, served(MessagesApi("sk-ant-PLANTED", reply).app()) as model:
             place.config.write_text(
                 f'[paths]\ndata_dir = "{place.data_dir}"\n[podman]\nsocket = "{socket}"\nimage = "{SESSION_IMAGE}"\n'
+                "[server]\nport = 0\n"
                 f'[claude]\napi_key = "sk-ant-PLANTED"\nbase_url = "http://localhost:{model}"\n'
                 f'[egress]\nallow_private = ["127.0.0.1:{shop}"]\n'
             )

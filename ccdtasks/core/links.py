@@ -1,0 +1,59 @@
+"""Links that open one thing without a login, until they expire: the report of a run, a file of a run."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from uuid import UUID
+
+from ccdtasks.config import Config
+from ccdtasks.core.vault import Vault
+from ccdtasks.times import Clock
+
+_RUN = "link:run"
+_FILE = "link:file"
+
+
+class Links:
+    """Makes links below `[server] public_url` that work for `[storage] link_ttl_s`, and checks them later.
+
+    Opening one consumes nothing: Discord's own link preview opens them too.
+    """
+
+    def __init__(self, vault: Vault, clock: Clock, config: Config) -> None:
+        self._vault = vault
+        self._clock = clock
+        self._public_url = (config.server.public_url or "").rstrip("/") if config.server.enabled else ""
+        self._ttl = timedelta(seconds=config.storage.link_ttl_s)
+
+    def run(self, run_id: UUID) -> str | None:
+        """The link to the report of a run; None where no `public_url` is configured."""
+        return self._public(self.run_path(run_id))
+
+    def file(self, artifact_id: UUID) -> str | None:
+        """The link to a file of a run; None where no `public_url` is configured."""
+        return self._public(self.file_path(artifact_id))
+
+    def run_path(self, run_id: UUID) -> str:
+        """The same without the host: for pages of ours."""
+        return f"/r/{run_id}?t={self._token(_RUN, run_id)}"
+
+    def file_path(self, artifact_id: UUID) -> str:
+        """The same without the host: for pages of ours."""
+        return f"/files/{artifact_id}?t={self._token(_FILE, artifact_id)}"
+
+    def require_run(self, run_id: UUID, token: str) -> None:
+        """Raises BadLink or ExpiredLink unless `token` opens this run."""
+        self._require(_RUN, run_id, token)
+
+    def require_file(self, artifact_id: UUID, token: str) -> None:
+        """Raises BadLink or ExpiredLink unless `token` opens this file."""
+        self._require(_FILE, artifact_id, token)
+
+    def _public(self, path: str) -> str | None:
+        return self._public_url + path if self._public_url else None
+
+    def _token(self, purpose: str, thing_id: UUID) -> str:
+        return self._vault.sign(f"{purpose}:{thing_id}", "", self._clock.now() + self._ttl)
+
+    def _require(self, purpose: str, thing_id: UUID, token: str) -> None:
+        self._vault.read(f"{purpose}:{thing_id}", token, self._clock.now())
