@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -119,7 +120,8 @@ class World:
 
 
 @pytest.fixture
-def config(tmp_path: Path) -> Config:
+def config(tmp_path: Path, sqlite_template: Path) -> Config:
+    shutil.copy(sqlite_template, tmp_path / "ccdtasks.db")
     return Config.model_validate(
         {
             "discord": {"token": "test", "guild_id": GUILD, "notification_channel": "news"},

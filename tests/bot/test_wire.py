@@ -107,6 +107,7 @@ async def test_buttons_of_an_earlier_life_work(wire: Wire) -> None:
     discord.assert_clean()
 
 
+@pytest.mark.slow
 async def test_a_lost_answer_and_a_lost_process_say_nothing_twice(wire: Wire) -> None:
     discord = wire.discord
     alice = discord.person("alice")
@@ -145,6 +146,7 @@ async def test_a_gateway_that_asks_for_it_is_left_and_resumed(wire: Wire) -> Non
         assert discord.gateway.identified == 1
 
 
+@pytest.mark.slow
 async def test_a_session_that_discord_forgot_begins_anew(wire: Wire) -> None:
     discord = wire.discord
     async with wire.bot() as bot:
@@ -188,6 +190,7 @@ async def test_an_archived_and_locked_thread_is_opened_before_it_is_written_to(w
     discord.assert_clean()
 
 
+@pytest.mark.slow
 async def test_rate_limits_and_trouble_are_waited_out(wire: Wire) -> None:
     discord = wire.discord
     alice = discord.person("alice")
@@ -236,6 +239,7 @@ async def test_channels_deleted_by_hand_are_made_anew(wire: Wire) -> None:
     discord.assert_clean()
 
 
+@pytest.mark.slow
 async def test_discord_away_at_the_start_is_waited_for(wire: Wire, caplog: pytest.LogCaptureFixture) -> None:
     discord = wire.discord
     await wire.core.tasks.create(SHELL, TaskDraft("shoes", "Find shoes"))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import multiprocessing
 import os
-import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,7 +15,13 @@ from typing import Any
 
 import pytest
 
+from ccdtasks.cli import main
+
 PROGRAM = Path(sys.executable).with_name("ccdtasks")
+
+# Calls are forked from a process that has loaded what a verb loads: 30 ms each instead of 800.
+_FORKS = multiprocessing.get_context("forkserver")
+_FORKS.set_forkserver_preload(["ccdtasks.cli.outcome", "ccdtasks.app", "alembic.command", "rich.console", "rich.table"])
 
 
 @dataclass(frozen=True)
@@ -62,16 +68,26 @@ class Place:
 
     def run(self, *words: str, stdin: str = "", **environ: str) -> Done:
         """One call of the program."""
-        done = subprocess.run(
-            [PROGRAM, *words],
-            input=stdin,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-            env=self.environ | environ,
-        )
-        return Done(done.returncode, done.stdout, done.stderr)
+        with TemporaryDirectory(prefix="ccd-call-") as folder:
+            files = [Path(folder) / name for name in ("in", "out", "err")]
+            files[0].write_text(stdin)
+            call = _FORKS.Process(target=_call, args=(words, files, self.environ | environ))
+            call.start()
+            call.join(120)
+            if call.exitcode is None:
+                call.kill()
+                pytest.fail(f"{words} did not end")
+            return Done(call.exitcode, files[1].read_text(), files[2].read_text())
+
+
+def _call(words: tuple[str, ...], files: list[Path], environ: Mapping[str, str]) -> None:
+    """What the installed command does, in the forked process."""
+    os.environ.clear()
+    os.environ.update(environ)
+    for number, path in enumerate(files):
+        os.dup2(os.open(path, os.O_RDONLY if number == 0 else os.O_WRONLY | os.O_CREAT), number)
+    sys.stdin = os.fdopen(0)
+    main(words)
 
 
 @pytest.fixture
