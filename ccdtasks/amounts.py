@@ -1,0 +1,77 @@
+"""Numbers with units as people write them, the same in cards, charts, tables and the shell."""
+
+from __future__ import annotations
+
+import math
+
+from ccdtasks.times import duration_text, size_text
+
+CURRENCY_SIGNS = frozenset("$€£¥₩₹₽₺₫₪₱฿₴₦₿") | {"US$", "A$", "C$", "HK$", "NZ$", "R$", "S$"}
+_SCALES = ((1e12, "T"), (1e9, "G"), (1e6, "M"))
+MINUS = "−"
+
+
+def number_text(number: float, *, short: bool = False) -> str:
+    """`2,847`, `−3.5`, `0.00034`; what nobody can count is written as `1.2e18`. `short` makes `1.2 M` of a million."""
+    size, sign = abs(number), MINUS if number < 0 else ""
+    if not math.isfinite(number):
+        return "—"
+    if size >= 1e15:
+        return sign + f"{size:.2e}".replace("e+", "e")
+    if short and size >= 1e6:
+        scale, letter = next(each for each in _SCALES if size >= each[0])
+        return f"{sign}{_trimmed(f'{size / scale:.2f}')} {letter}"
+    if isinstance(number, int) or size == int(size):
+        return f"{sign}{int(size):,}"
+    if size >= 1:
+        return sign + _trimmed(f"{size:,.2f}")
+    return sign + _trimmed(f"{size:.3g}" if size >= 1e-4 else f"{size:.2e}")
+
+
+def amount_text(number: float, unit: str | None = None, *, short: bool = False) -> str:
+    """`$342`, `342 USD`, `−4 %`, `21.5 °C`; the unit `s` makes a duration, `bytes` a size."""
+    unit = (unit or "").strip()
+    if unit in ("s", "seconds") and math.isfinite(number):
+        return _seconds_text(number)
+    if unit == "bytes" and math.isfinite(number):
+        return (MINUS if number < 0 else "") + size_text(int(abs(number)))
+    said = number_text(number, short=short)
+    if not unit:
+        return said
+    if unit in CURRENCY_SIGNS:
+        return f"{MINUS}{unit}{said[1:]}" if said.startswith(MINUS) else f"{unit}{said}"
+    return f"{said} {unit}"
+
+
+def change_text(before: float, now: float, unit: str | None = None) -> str:
+    """`$412 → $378 (−8 %)`: what it was stands first, and is what the percentage is of."""
+    said = f"{amount_text(before, unit)} → {amount_text(now, unit)}"
+    share = percent_text(before, now)
+    return f"{said} ({share})" if share else said
+
+
+def percent_text(before: float, now: float) -> str:
+    """`−8 %`, `+0.4 %`; nothing where there is no base: from zero, or across it."""
+    crosses = (before < 0 < now) or (now < 0 < before)
+    if before in (0, now) or crosses:
+        return ""
+    share = (now - before) / abs(before) * 100
+    if not math.isfinite(share):
+        return ""
+    size = abs(share)
+    digits = f"{size:.0f}" if size >= 1 else f"{size:.1g}" if size >= 0.01 else "less than 0.01"
+    if size >= 1000:
+        digits = f"{size:,.0f}" if size < 1e6 else f"{size:.1e}".replace("e+", "e")
+    return f"{'+' if share > 0 else MINUS}{digits} %"
+
+
+def _seconds_text(seconds: float) -> str:
+    sign, size = MINUS if seconds < 0 else "", abs(seconds)
+    if size < 10 and size != int(size):
+        return f"{sign}{_trimmed(f'{size:.1f}')} s" if size >= 0.05 else f"{sign}{size * 1000:.0f} ms"
+    return sign + duration_text(size)
+
+
+def _trimmed(digits: str) -> str:
+    """Without zeros behind the point."""
+    return digits.rstrip("0").rstrip(".") if "." in digits and "e" not in digits else digits
