@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any, BinaryIO, TypeVar
+from urllib.parse import quote
 
 from ccdtasks.errors import LimitReached, NotFound, Unavailable
 
@@ -54,6 +55,12 @@ class HashingReader:
 
     def stored(self, location: str) -> Stored:
         return Stored(location, self.size_bytes, self._hash.hexdigest())
+
+
+def attachment(name: str) -> str:
+    """The header that makes a browser save a file as `name`, and never show it (RFC 6266)."""
+    plain = "".join(sign if sign.isascii() and (sign.isalnum() or sign in " ._-()") else "_" for sign in name)
+    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"
 
 
 class LocalStore:

@@ -10,11 +10,11 @@ from rich.text import Text
 
 from ccdtasks.cli.look import sign_of
 from ccdtasks.cli.service import opened
-from ccdtasks.cli.shapes import Json, task_shape
 from ccdtasks.cli.shell import Shell, pairs, verb
 from ccdtasks.core.access import SHELL
 from ccdtasks.core.dependencies import Added, Mode, Tree
 from ccdtasks.core.outline import outline
+from ccdtasks.core.shapes import Json, task_shape
 from ccdtasks.db.models import Task
 from ccdtasks.times import duration_text
 

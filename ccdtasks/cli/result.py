@@ -7,12 +7,12 @@ from rich.markdown import Markdown
 from rich.text import Text
 
 from ccdtasks.cli.look import AMBER, places, plain_table, status_text
-from ccdtasks.cli.shapes import file_path
 from ccdtasks.config import Config
 from ccdtasks.core.reasons import HINTS, WORDS
 from ccdtasks.core.results import Table as Rows
 from ccdtasks.core.results import columns_of, stored_result
 from ccdtasks.core.runs import RunView
+from ccdtasks.core.shapes import file_path
 from ccdtasks.db.enums import ArtifactState
 from ccdtasks.db.models import TaskRun
 from ccdtasks.times import duration_text, size_text

@@ -8,10 +8,10 @@ import click
 from rich.text import Text
 
 from ccdtasks.cli.service import opened
-from ccdtasks.cli.shapes import run_shape
 from ccdtasks.cli.shell import Shell, pairs, verb
 from ccdtasks.core.access import SHELL
 from ccdtasks.core.runs import StartedRun
+from ccdtasks.core.shapes import run_shape
 
 
 @click.command()

@@ -10,9 +10,9 @@ from rich.text import Text
 from ccdtasks.cli.follow import follow, progress
 from ccdtasks.cli.result import picture
 from ccdtasks.cli.service import is_served, no_service, opened
-from ccdtasks.cli.shapes import run_shape, view_shape
 from ccdtasks.cli.shell import Shell, pairs, verb
 from ccdtasks.core.access import SHELL
+from ccdtasks.core.shapes import run_shape, view_shape
 from ccdtasks.db.enums import RunStatus
 
 

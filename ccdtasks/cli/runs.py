@@ -15,11 +15,11 @@ from ccdtasks.cli.follow import LogReader, wait_for_more
 from ccdtasks.cli.look import asked_text, plain_table, status_text, when
 from ccdtasks.cli.result import picture
 from ccdtasks.cli.service import opened
-from ccdtasks.cli.shapes import event_shape, run_row_shape, run_shape, view_shape
 from ccdtasks.cli.shell import Shell, verb
 from ccdtasks.core import Core
 from ccdtasks.core.access import SHELL
 from ccdtasks.core.runs import RunRow
+from ccdtasks.core.shapes import event_shape, run_row_shape, run_shape, view_shape
 from ccdtasks.core.states import FINAL
 from ccdtasks.db.enums import RunStatus
 from ccdtasks.db.models import RunEvent, TaskRun

@@ -10,10 +10,10 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from ccdtasks.cli.service import opened
-from ccdtasks.cli.shapes import Json, task_shape
 from ccdtasks.cli.shell import Shell, pairs, verb
 from ccdtasks.core.access import SHELL
 from ccdtasks.core.schedules import Scheduled, previewed
+from ccdtasks.core.shapes import Json, task_shape
 from ccdtasks.core.timing import Preview
 from ccdtasks.db.models import Task
 from ccdtasks.errors import Invalid

@@ -14,9 +14,9 @@ from rich.text import Text
 from ccdtasks.cli import dependencies, schedules
 from ccdtasks.cli.look import plain_table, status_text, when
 from ccdtasks.cli.service import opened
-from ccdtasks.cli.shapes import task_row_shape, task_shape
 from ccdtasks.cli.shell import Shell, pairs, verb
 from ccdtasks.core.access import SHELL
+from ccdtasks.core.shapes import task_row_shape, task_shape
 from ccdtasks.core.tasks import TaskDraft, TaskFilter, TaskRow
 from ccdtasks.core.timing import words_of
 from ccdtasks.db.models import Task

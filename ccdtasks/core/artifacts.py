@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from ccdtasks.core.access import Access, Actor
 from ccdtasks.core.outbox import Outbox
+from ccdtasks.core.pages import Page, page_size
 from ccdtasks.core.text import clean_line, clean_text
 from ccdtasks.db import Database
 from ccdtasks.db.enums import ArtifactKind, ArtifactState
@@ -82,6 +83,28 @@ class Artifacts:
         """The files of a run, by name."""
         async with self._db.read() as session:
             return await artifacts_of(session, run_id)
+
+    async def page(self, actor: Actor, run_id: UUID, after: str | None = None, limit: int = 50) -> Page[Artifact]:
+        """The files of a run that the actor may see, by name. `after`: the last page's `next_after`."""
+        size = page_size(limit)
+        query = select(Artifact).where(Artifact.run_id == run_id).order_by(Artifact.name).limit(size + 1)
+        if after is not None:
+            query = query.where(Artifact.name > clean_line(after, 255))
+        async with self._db.read() as session:
+            run = await session.get(TaskRun, run_id)
+            if run is None:
+                raise NotFound("This run does not exist.")
+            self._access.require_owner(actor, run.owner_user_id, "see the files of this run")
+            rows = (await session.scalars(query)).all()
+        return Page(rows[:size], rows[size - 1].name if len(rows) > size else None)
+
+    async def load(self, artifact_id: UUID) -> Artifact:
+        """A file by its id, for whoever holds a link to it."""
+        async with self._db.read() as session:
+            artifact = await session.get(Artifact, artifact_id)
+        if artifact is None:
+            raise NotFound("There is no such file.")
+        return artifact
 
     async def find(self, actor: Actor, run_id: UUID, name: str) -> Artifact:
         """One file of a run that the actor may see."""

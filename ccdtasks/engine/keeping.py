@@ -116,9 +116,14 @@ class Keeper:
         return await holder.read(location, max_bytes)
 
     def path_of(self, artifact: Artifact) -> Path | None:
-        """Where it lies on this machine; None when it lies in a remote store, or nowhere."""
+        """Where it lies on this machine; None when it lies in a remote store. Raises NotFound when it is missing."""
         holder = self._holder(artifact)
-        return holder.path(artifact.location or "") if isinstance(holder, LocalStore) else None
+        if not isinstance(holder, LocalStore):
+            return None
+        try:
+            return holder.path(artifact.location or "")
+        except FileNotFoundError:
+            raise NotFound("That file is no longer in the store.") from None
 
     async def bytes_of(self, artifact: Artifact, max_bytes: int) -> bytes:
         """The whole file, wherever it lies. Raises `TooLarge`, NotFound or Unavailable."""

@@ -1,4 +1,4 @@
-"""What `--json` says: the shapes that docs/shell.md promises."""
+"""What `--json` and the API say: the shapes that docs/shell.md promises."""
 
 from __future__ import annotations
 
@@ -120,10 +120,13 @@ def file_shape(artifact: Artifact, config: Config) -> Json:
     """A file of a run; `path` is None when it does not lie on this machine."""
     path = file_path(artifact, config)
     return {
+        "id": str(artifact.id),
         "name": artifact.name,
         "kind": artifact.kind.value,
         "caption": artifact.caption,
+        "content_type": artifact.content_type,
         "size_bytes": artifact.size_bytes,
+        "sha256": artifact.sha256,
         "state": artifact.state.value,
         "path": str(path) if path else None,
         "location": artifact.location,
