@@ -60,11 +60,15 @@ class Result:
         return not (self.summary.strip() or has_rows or self.values or self.alerts or self.files)
 
     def as_json(self) -> dict[str, Any]:
-        """The content of `results.json` and of the column `result_data`."""
+        """The content of `results.json` and of the column `result_data`.
+
+        `columns` keeps the order of tables and columns, which Postgres does not.
+        """
         return {
             "summary": self.summary,
             "items": self.items,
             "tables": self.tables,
+            "columns": [[name, columns_of(rows)] for name, rows in ((None, self.items), *self.tables.items())],
             "values": {name: {"number": value.number, "unit": value.unit} for name, value in self.values.items()},
             "alerts": [{"text": alert.text, "severity": alert.severity} for alert in self.alerts],
             "files": list(self.files),
