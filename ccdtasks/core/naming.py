@@ -48,6 +48,13 @@ def check_prompt(prompt: str) -> str:
     return clean_text(text, MAX_PROMPT)
 
 
+def check_description(text: str) -> str:
+    """The description without control characters."""
+    if len(text) > MAX_DESCRIPTION:
+        raise Invalid("description", f"The description is longer than {MAX_DESCRIPTION:,} characters.")
+    return clean_text(text, MAX_DESCRIPTION)
+
+
 def with_hints(parameter: Parameter, hints: Mapping[str, Any]) -> Parameter:
     """The parameter with the description, default, pattern and choices that its task's author gave."""
     name = parameter.name

@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 from ccdtasks.core.cron import placed
+from ccdtasks.core.spans import read_span
 from ccdtasks.core.text import clean_line
 from ccdtasks.core.timezones import wall_of
 from ccdtasks.errors import Invalid
@@ -19,14 +20,6 @@ _AT = re.compile(
     r"(?P<hour>\d{1,2})(?::(?P<minute>\d{2}))?\s*(?P<half>am|pm)?\Z",
     re.ASCII | re.IGNORECASE,
 )
-_PART = re.compile(r"\s*(?:,|and)?\s*(\d{1,6})\s*([a-z]+)", re.ASCII | re.IGNORECASE)
-_UNITS = {
-    **dict.fromkeys(("w", "week", "weeks"), timedelta(weeks=1)),
-    **dict.fromkeys(("d", "day", "days"), timedelta(days=1)),
-    **dict.fromkeys(("h", "hr", "hrs", "hour", "hours"), timedelta(hours=1)),
-    **dict.fromkeys(("m", "min", "mins", "minute", "minutes"), timedelta(minutes=1)),
-    **dict.fromkeys(("s", "sec", "secs", "second", "seconds"), timedelta(seconds=1)),
-}
 _AT_HINT = "write at 2026-12-24 09:00, tomorrow 9:00, or at 18:30"
 _IN_HINT = "write in 20m, in 2h 30m, or in 3 days"
 _WORDS = ("at", "in", "today", "tomorrow")
@@ -76,19 +69,7 @@ def read_oneshot(text: str, zone: ZoneInfo, now: datetime) -> Once:
 
 def _span(typed: str, now: datetime) -> Once:
     """`in 2h 30m`: so much time passes, whatever the clocks on the wall do."""
-    rest, total, units = typed[2:].strip(), timedelta(), set()
-    while rest:
-        part = _PART.match(rest)
-        if part is None:
-            raise Invalid("time", f"`{_shown(rest)}` is no length of time.", _IN_HINT)
-        unit = _UNITS.get(part[2].lower())
-        if unit is None:
-            raise Invalid("time", f"`{_shown(part[2])}` is no unit of time.", "use m, h, d or w: in 2h 30m")
-        if unit in units:
-            raise Invalid("time", f"`{_shown(typed)}` names a unit twice.", _IN_HINT)
-        units.add(unit)
-        total += min(int(part[1]) * unit, 2 * _FARTHEST)
-        rest = rest[part.end() :].strip()
+    total = read_span(typed[2:], "time", _IN_HINT)
     if not total:
         raise Invalid("time", "`in` needs a length of time.", _IN_HINT)
     moment = now + total

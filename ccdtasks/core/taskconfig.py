@@ -35,16 +35,16 @@ class _Settings(BaseModel):
 class Retries(_Settings):
     """How often in all, and how long between: drawn by lot below `backoff_s`, which doubles each time up to `cap_s`."""
 
-    attempts: int = Field(3, ge=1, le=10)
-    backoff_s: int = Field(60, ge=1, le=86_400)
-    cap_s: int = Field(3600, ge=1, le=86_400)
+    attempts: int = Field(3, ge=1, le=10, description="how often a run is tried in all")
+    backoff_s: int = Field(60, ge=1, le=86_400, description="longest wait before the second try; it doubles each time")
+    cap_s: int = Field(3600, ge=1, le=86_400, description="longest wait before any later try")
 
 
 class Display(_Settings):
     """The size of the desktop in pixels."""
 
-    width: int = Field(1280, ge=640, le=3840)
-    height: int = Field(800, ge=480, le=2160)
+    width: int = Field(1280, ge=640, le=3840, description="how wide the browser's desktop is, in pixels")
+    height: int = Field(800, ge=480, le=2160, description="how high the browser's desktop is, in pixels")
 
 
 class TaskConfig(_Settings):
@@ -52,25 +52,40 @@ class TaskConfig(_Settings):
 
     `notify`: when a result is worth a ping. `effect`: `acts` for tasks that buy, post or submit; such a run is never
     repeated without a person. `overlap`: what becomes of a scheduled time while the task still runs; `catch_up`: of
-    those that were missed while the box was off, within `catch_up_window_s`.
+    those that were missed while the box was off, within `catch_up_window_s`. The descriptions are what people read
+    in Discord and in the shell (`core.fields`).
     """
 
-    timeout_s: int | None = Field(None, ge=30, le=86_400)
-    human_timeout_s: int | None = Field(None, ge=60, le=7 * 86_400)
-    budget_usd: Decimal | None = Field(None, gt=0, le=1000)
-    budget_usd_per_day: Decimal | None = Field(None, gt=0, le=10_000)
-    model: str | None = Field(None, min_length=1, max_length=100)
-    max_turns: int | None = Field(None, ge=1, le=10_000)
-    start_url: Annotated[str, AfterValidator(_address)] | None = None
-    allowed_domains: tuple[Annotated[str, AfterValidator(_domain)], ...] = Field((), max_length=100)
-    notify: Literal["always", "change", "alert"] = "always"
-    effect: Effect = Effect.READS
-    overlap: Literal["skip", "queue"] = "skip"
-    catch_up: Literal["latest", "none"] = "latest"
-    catch_up_window_s: int | None = Field(None, ge=0, le=7 * 86_400)
+    timeout_s: int | None = Field(None, ge=30, le=86_400, description="how long a run may take; 3600, or 1h 30m")
+    human_timeout_s: int | None = Field(
+        None, ge=60, le=7 * 86_400, description="how long a run waits for a person; 7200, or 2h"
+    )
+    budget_usd: Decimal | None = Field(None, gt=0, le=1000, description="what one run may cost, in dollars")
+    budget_usd_per_day: Decimal | None = Field(
+        None, gt=0, le=10_000, description="what all its runs of a day may cost, in dollars"
+    )
+    model: str | None = Field(None, min_length=1, max_length=100, description="which Claude model does it")
+    max_turns: int | None = Field(None, ge=1, le=10_000, description="how many turns Claude may take")
+    start_url: Annotated[str, AfterValidator(_address)] | None = Field(
+        None, description="the page that is open when a run begins"
+    )
+    allowed_domains: tuple[Annotated[str, AfterValidator(_domain)], ...] = Field(
+        (), max_length=100, description="the only sites it may visit, like shop.example, kayak.com"
+    )
+    notify: Literal["always", "change", "alert"] = Field("always", description="which results are worth telling")
+    effect: Effect = Field(
+        Effect.READS, description="acts: it buys, posts or submits, so a run is never repeated unasked"
+    )
+    overlap: Literal["skip", "queue"] = Field("skip", description="a scheduled time while it still runs: skip or queue")
+    catch_up: Literal["latest", "none"] = Field("latest", description="scheduled times missed while the box was off")
+    catch_up_window_s: int | None = Field(
+        None, ge=0, le=7 * 86_400, description="how old a missed time may be to be made up for; 12h"
+    )
     retries: Retries = Retries()
     display: Display = Display()
-    locale: str = Field("en-US", pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*$")
+    locale: str = Field(
+        "en-US", pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*$", description="the browser's language, like de-DE"
+    )
 
 
 def read_config(given: Mapping[str, Any]) -> TaskConfig:

@@ -15,13 +15,14 @@ from ccdtasks.core import naming
 from ccdtasks.core.access import Access, Actor
 from ccdtasks.core.audit import Audit
 from ccdtasks.core.categories import check_type, infer_type
+from ccdtasks.core.editing import Edited, apply
 from ccdtasks.core.endings import Endings
-from ccdtasks.core.graph import followers_in_order, remove_from_graph
+from ccdtasks.core.graph import followers_in_order, lock_graph, remove_from_graph
 from ccdtasks.core.lookup import going_runs
 from ccdtasks.core.pages import Page, page_size
 from ccdtasks.core.parameters import Parameter, placeholders
 from ccdtasks.core.taskconfig import TaskConfig, config_row, read_config
-from ccdtasks.core.text import clean_line, clean_text
+from ccdtasks.core.text import clean_line
 from ccdtasks.db import Database
 from ccdtasks.db.enums import RunStatus
 from ccdtasks.db.models import DiscordChannel, Task, TaskRun
@@ -179,6 +180,24 @@ class Tasks:
         rows = [TaskRow(task, count, RunStatus(status) if status else None) for task, count, status in found[:size]]
         return Page(rows, rows[-1].task.task_name if len(found) > size else None)
 
+    async def edit(self, actor: Actor, name: str, changes: Mapping[str, Any]) -> Edited:
+        """Changes a task by fields (`core.fields`) -> what was typed, or a value of JSON; None: as if never set.
+
+        Runs that start from now on have it. Everything is checked before anything is written: Invalid for a value that
+        cannot be taken, also when a schedule, a dependency or a run in line would then lack one; Denied for others.
+        """
+        async with self._db.write() as session:
+            await lock_graph(session)
+            task = await self.find_in(session, actor, name, "change this task")
+            await session.refresh(task, with_for_update=True)
+            made = await apply(session, task, changes)
+            if made:
+                details = {each.field: [clean_line(each.before, 300), clean_line(each.after, 300)] for each in made}
+                self._audit.record(session, actor, "task.edit", task.id, details)
+        if made:
+            self._bus.publish(TaskChanged(task.id))
+        return Edited(task, made)
+
     async def delete(self, actor: Actor, name: str, confirm: bool = False) -> Task:
         """Hides a task for good and frees its name; its history stays. Conflict while a run of it is going.
 
@@ -231,8 +250,6 @@ class Tasks:
 def _check(draft: TaskDraft) -> _Checked:
     name = naming.check_name(draft.name)
     prompt = naming.check_prompt(draft.prompt)
-    if draft.description and len(draft.description) > naming.MAX_DESCRIPTION:
-        raise Invalid("description", f"The description is longer than {naming.MAX_DESCRIPTION:,} characters.")
     found = placeholders(prompt)
     unknown = [hint for hint in draft.parameters if hint not in {each.name for each in found}]
     if unknown:
@@ -241,7 +258,7 @@ def _check(draft: TaskDraft) -> _Checked:
         name=name,
         prompt=prompt,
         task_type=check_type(draft.task_type) if draft.task_type else infer_type(name, prompt),
-        description=clean_text(draft.description, naming.MAX_DESCRIPTION) if draft.description else None,
+        description=naming.check_description(draft.description) if draft.description else None,
         config=read_config(draft.config),
         parameters=[naming.with_hints(each, draft.parameters.get(each.name, {})) for each in found],
     )

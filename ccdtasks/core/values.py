@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from ccdtasks.core.parameters import NAME
 from ccdtasks.errors import Invalid
 
@@ -84,3 +86,13 @@ def _read_quoted(text: str, start: int, name: str) -> tuple[str, int]:
             value.append(sign)
             position += 1
     raise Invalid("parameters", f"The quotes of `{name}` at position {start + 1} are never closed.")
+
+
+def values_text(values: Mapping[str, str]) -> str:
+    """The values as `parse_values` reads them."""
+    return " ".join(f"{name}:{_quoted(value)}" for name, value in values.items())
+
+
+def _quoted(value: str) -> str:
+    is_plain = value and not any(sign.isspace() for sign in value) and value[0] not in _QUOTES
+    return value if is_plain else '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'

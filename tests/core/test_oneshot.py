@@ -63,7 +63,7 @@ def test_what_is_understood(typed: str, moment: str) -> None:
         ("in 5", "`5` is no length of time."),
         ("in -5m", "`-5m` is no length of time."),
         ("in 5x", "`x` is no unit of time."),
-        ("in 5m 3m", "`in 5m 3m` names a unit twice."),
+        ("in 5m 3m", "`5m 3m` names a unit twice."),
         ("tomorrow", "`tomorrow` is no time."),
     ],
 )
