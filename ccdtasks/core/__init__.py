@@ -21,6 +21,7 @@ from ccdtasks.core.firing import Firing
 from ccdtasks.core.interactions import Interactions
 from ccdtasks.core.interventions import Interventions
 from ccdtasks.core.links import Links
+from ccdtasks.core.metrics import Metrics
 from ccdtasks.core.outbox import Outbox
 from ccdtasks.core.profiles import Profiles
 from ccdtasks.core.queue import Queue
@@ -65,6 +66,7 @@ class Core:
     links: Links
     tokens: Tokens
 
+    metrics: Metrics
 
 def build_core(db: Database, bus: Bus, clock: Clock, config: Config) -> Core:
     """Puts the parts together over an open database."""
@@ -126,3 +128,4 @@ def build_core(db: Database, bus: Bus, clock: Clock, config: Config) -> Core:
         links=Links(vault, clock, config),
         tokens=Tokens(db, clock, access, audit),
     )
+        metrics=Metrics(db=db, clock=clock, config=config, access=access, tasks=tasks),

@@ -192,6 +192,8 @@ class Claims:
             for event in batch.events:
                 changed |= fold(run, event) or await self._asking.take(session, run, event, now)
             if changed:
+            metrics = [event.data for event in batch.events if event.type == "metrics"]
+            changed |= await recording.sum_traffic(session, run, attempt, metrics)
                 await self._outbox.touch(session, run.id, "card")
         if changed:
             self._publish(RunChanged(claim.run_id), MessagePending(claim.run_id))
@@ -275,7 +277,7 @@ class Claims:
             if run.stop_requested_at or (task.effect is Effect.ACTS and run.started_at):
                 ended = await self._endings.end(session, run, Outcome(RunStatus.FAILED, reason), attempt)
             else:
-                attempt.ended_at = self._clock.now()
+                recording.end_attempt(run, attempt, self._clock.now())
                 await self._asking.close(session, run, self._clock.now())
                 if run.status is RunStatus.NEEDS_HUMAN:
                     await move(session, run.id, RunStatus.COLLECTING, epoch=claim.epoch)

@@ -13,11 +13,12 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ccdtasks.config import Config
+from ccdtasks.core import recording
 from ccdtasks.core.artifacts import ArtifactDraft, Artifacts
 from ccdtasks.core.asking import Asking
 from ccdtasks.core.chains import Chains
+from ccdtasks.core.counting import count_runs
 from ccdtasks.core.facts import MODEL_AUTH, USAGE_LIMIT, Facts, credential_fingerprint
-from ccdtasks.core.guestlog import put_metrics
 from ccdtasks.core.lineage import next_attempt
 from ccdtasks.core.moves import move
 from ccdtasks.core.outbox import Outbox
@@ -129,13 +130,16 @@ class Endings:
         _describe(run, outcome, now)
         await self._keep_files(session, run, outcome, attempt)
         if attempt:
-            attempt.ended_at, attempt.exit_code = now, outcome.exit_code
-            run.compute_time_seconds = _seconds(attempt.started_at, now)
+            attempt.exit_code = outcome.exit_code
+            recording.end_attempt(run, attempt, now)
+            await recording.sum_traffic(session, run, attempt, [outcome.metrics] if outcome.metrics else [])
         _count(task, run)
         retry = await self._retry(session, task, run)
         if outcome.reason is Reason.MODEL_AUTH:
             await self._hold(session, run)
         await self._tell(session, task, run, retry)
+        values = (run.result_data or {}).get("values")
+        await count_runs(session, [(run, task, values)], self._config.schedule.timezone, now)
         if retry is None:
             await count_failure(session, self._outbox, task, run, now)
         return Ended(run.id, run.status, run.reason, retry.id if retry else None, retry.not_before if retry else None)
@@ -251,8 +255,6 @@ def _describe(run: TaskRun, outcome: Outcome, now: datetime) -> None:
     run.final_url = clean_url(outcome.final_url) or run.final_url
     run.final_title = clean_line(outcome.final_title, 300) if outcome.final_title else run.final_title
     run.error_stacktrace = clean_text(outcome.detail, 20_000) if outcome.detail else None
-    if outcome.metrics:
-        put_metrics(run, dict(outcome.metrics))
     if outcome.reason:
         run.error_message = clean_text(outcome.message, 1000) if outcome.message else WORDS[outcome.reason]
     elif outcome.message and run.status is RunStatus.CANCELLED and run.stop_requested_at is None:

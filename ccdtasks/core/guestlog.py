@@ -21,6 +21,8 @@ _TYPE = re.compile(r"[a-z][a-z0-9_]{0,39}\Z")
 _EARLIER = timedelta(minutes=5)
 _MAX_COUNT = 2**31 - 1
 _MAX_BYTES = 2**53
+TRAFFIC = ("pages_loaded", "http_requests", "bytes_received", "bytes_sent", "failed_requests", "load_ms_total")
+"""What a session counts in its browser (docs/run-folder.md, `metrics`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,9 @@ def read_line(line: bytes, now: datetime) -> GuestEvent | None:
 
 def fold(run: TaskRun, event: GuestEvent) -> bool:
     """Brings the run's live text, counters and result up to date; True when the live card looks different now."""
+    if event.type == "step_finished":
+        put_step_timing(run, event)
+        return False
     change = _CHANGES.get(event.type)
     return change(run, event.data) if change else False
 
@@ -61,23 +66,23 @@ def count(value: object, most: int = _MAX_COUNT) -> int:
     return min(value, most) if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
 
 
-def put_metrics(run: TaskRun, data: dict[str, Any]) -> bool:
-    """Takes the running totals of one session; they only grow."""
-    before = (run.pages_loaded, run.http_requests_made, run.data_transferred_bytes)
-    run.pages_loaded = max(run.pages_loaded or 0, count(data.get("pages_loaded")))
-    run.http_requests_made = max(run.http_requests_made or 0, count(data.get("http_requests")))
-    transferred = count(data.get("bytes_received"), _MAX_BYTES) + count(data.get("bytes_sent"), _MAX_BYTES)
-    run.data_transferred_bytes = max(run.data_transferred_bytes or 0, transferred)
-    return before != (run.pages_loaded, run.http_requests_made, run.data_transferred_bytes)
+def grown_traffic(before: dict[str, int] | None, data: dict[str, Any]) -> dict[str, int]:
+    """The running totals of one session's browser: each figure only grows."""
+    known = before or {}
+    return {
+        name: max(known.get(name, 0), count(data.get(name), _MAX_BYTES if "bytes" in name else _MAX_COUNT))
+        for name in TRAFFIC
+    }
 
 
-def put_step_timing(run: TaskRun, step: dict[str, Any]) -> None:
-    """Adds a finished step to the run's timings; the first thousand are kept."""
-    timings = run.step_timings or []
+def put_step_timing(run: TaskRun, event: GuestEvent) -> None:
+    """Adds a finished step to the run's timings; the first thousand are kept. `ended_ms`: since the run's start."""
+    timings, step = run.step_timings or [], event.data
     if len(timings) < 1000:
         kept: dict[str, Any] = {
             "step": count(step.get("step")),
             "duration_ms": count(step.get("duration_ms")),
+            "ended_ms": count(int((event.at - run.started_at).total_seconds() * 1000)) if run.started_at else None,
             "ok": step.get("ok") is True,
         }
         if not kept["ok"] and step.get("error"):
@@ -110,19 +115,10 @@ def _step_started(run: TaskRun, data: dict[str, Any]) -> bool:
     return _show(run, step=count(data.get("step")), text=clean_line(data.get("title", ""), 300))
 
 
-def _step_finished(run: TaskRun, data: dict[str, Any]) -> bool:
-    put_step_timing(run, data)
-    return False
-
-
 def _page_loaded(run: TaskRun, data: dict[str, Any]) -> bool:
     run.final_url = clean_url(data.get("url")) or run.final_url
     run.final_title = clean_line(data.get("title") or "", 300) or run.final_title
     return _show(run, url=run.final_url)
-
-
-def _metrics(run: TaskRun, data: dict[str, Any]) -> bool:
-    return put_metrics(run, data)
 
 
 def _result(run: TaskRun, data: dict[str, Any]) -> bool:
@@ -144,8 +140,6 @@ def put_result(run: TaskRun, result: Result) -> None:
 _CHANGES: dict[str, Callable[[TaskRun, dict[str, Any]], bool]] = {
     "progress": _progress,
     "step_started": _step_started,
-    "step_finished": _step_finished,
     "page_loaded": _page_loaded,
-    "metrics": _metrics,
     "result": _result,
 }

@@ -11,7 +11,8 @@ from uuid import UUID
 from sqlalchemy import func, insert, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from ccdtasks.core.guestlog import MAX_EVENTS, GuestEvent, count, read_line
+from ccdtasks.core.guestlog import MAX_EVENTS, TRAFFIC, GuestEvent, count, grown_traffic, read_line
+from ccdtasks.core.text import clean_line
 from ccdtasks.db.models import RunEvent, Session, TaskRun
 
 _TICK = timedelta(microseconds=1)
@@ -76,17 +77,48 @@ async def note(
 
 
 async def sum_usage(session: AsyncSession, run: TaskRun) -> None:
-    """Sums what all sessions of the run used into its row."""
+    """Sums what all sessions of the run used into its row: in all, and by model."""
     await session.flush()
     attempts = (await session.scalars(select(Session).where(Session.run_id == run.id))).all()
     totals: dict[str, int] = {}
+    by_model: dict[str, dict[str, int]] = {}
     for attempt in attempts:
-        for counts in (attempt.usage or {}).values():
+        for model, counts in (attempt.usage or {}).items():
+            own = by_model.setdefault(clean_line(model, 100), {})
             for name, number in counts.items():
-                totals[name] = totals.get(name, 0) + count(number, 2**53)
+                for sums in (totals, own):
+                    sums[name] = sums.get(name, 0) + count(number, 2**53)
     run.api_calls_made = count(totals.pop("requests", 0))
-    run.tokens_used = totals
+    run.tokens_used = {**totals, "by_model": by_model}
     run.cost_usd = sum((attempt.cost_usd for attempt in attempts), start=type(attempts[0].cost_usd)(0))
+
+
+async def sum_traffic(session: AsyncSession, run: TaskRun, attempt: Session, news: Sequence[Mapping[str, Any]]) -> bool:
+    """Takes the running totals of a session, and sums those of all sessions into the run; True when they grew."""
+    before = attempt.traffic
+    for data in news:
+        attempt.traffic = grown_traffic(attempt.traffic, dict(data))
+    if not news or attempt.traffic == before:
+        return False
+    others = select(Session.traffic).where(
+        Session.run_id == run.id, Session.id != attempt.id, Session.traffic.is_not(None)
+    )
+    all_of_them = [attempt.traffic or {}, *(await session.scalars(others) if run.epoch > 1 else ())]
+    sums = {name: sum((each or {}).get(name, 0) for each in all_of_them) for name in TRAFFIC}
+    run.pages_loaded = count(sums["pages_loaded"])
+    run.http_requests_made = count(sums["http_requests"])
+    run.failed_requests = count(sums["failed_requests"])
+    run.page_load_ms = sums["load_ms_total"]
+    run.data_transferred_bytes = sums["bytes_received"] + sums["bytes_sent"]
+    return True
+
+
+def end_attempt(run: TaskRun, attempt: Session, now: datetime) -> None:
+    """Notes the end of a session; the time that it was up is added to the run's."""
+    attempt.ended_at = now
+    if attempt.started_at is not None:
+        up_s = max(0, int((now - attempt.started_at).total_seconds()))
+        run.compute_time_seconds = (run.compute_time_seconds or 0) + up_s
 
 
 async def _last_at(session: AsyncSession, run_id: UUID) -> datetime | None:

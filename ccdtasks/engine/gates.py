@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from decimal import Decimal
 from typing import Any
 
@@ -27,6 +28,7 @@ class Gates:
         self._egress: ServedEgress | None = None
         self._before: Mapping[str, Mapping[str, int]] = {}
         self._before_usd = Decimal(0)
+        self._egress_before: Mapping[str, Any] = {}
         self._usage_changed = False
         self._refusals: list[Refusal] = []
         self._noted = 0
@@ -36,6 +38,7 @@ class Gates:
         session = brief.view.session
         if session is not None and session.id == self._claim.session_id:
             self._before, self._before_usd = session.usage or {}, session.cost_usd
+            self._egress_before = session.egress or {}
         self._model = await self._parts.model.serve(folder.model_socket, brief.grant(), self._used)
         self._egress = await self._parts.egress.serve(folder.egress_socket, brief.policy(), self._refusals.append)
 
@@ -63,7 +66,7 @@ class Gates:
         claims = self._parts.core.claims
         if self._usage_changed and self._model is not None and self._egress is not None:
             self._usage_changed = False
-            usage, cost_usd, egress = self._usage(), self._cost_usd(), _counts(self._egress)
+            usage, cost_usd, egress = self._usage(), self._cost_usd(), self._counts(self._egress)
             await stubbornly(lambda: claims.meter(self._claim, usage, cost_usd, egress))
         refusals, self._refusals[:] = list(self._refusals), []
         for refusal in refusals:
@@ -88,6 +91,11 @@ class Gates:
                 counts[name] = counts.get(name, 0) + number
         return totals
 
+    def _counts(self, egress: ServedEgress) -> dict[str, int]:
+        """What went through since the session began, whichever process served it."""
+        before = self._egress_before
+        return {name: number + int(before.get(name) or 0) for name, number in asdict(egress.counts).items()}
+
     def _cost_usd(self) -> Decimal:
         used = self._model.total.values() if self._model else ()
         return self._before_usd + sum((usage.cost_usd for usage in used), start=Decimal(0))
@@ -100,15 +108,4 @@ def _numbers(usage: Usage) -> dict[str, int]:
         "cache_read": usage.cache_read_tokens,
         "cache_write": usage.cache_write_tokens,
         "requests": usage.requests,
-    }
-
-
-def _counts(egress: ServedEgress) -> dict[str, Any]:
-    counts = egress.counts
-    return {
-        "connections": counts.connections,
-        "bytes_in": counts.bytes_in,
-        "bytes_out": counts.bytes_out,
-        "names": counts.names,
-        "refusals": counts.refusals,
     }

@@ -231,6 +231,8 @@ async def test_usage_is_a_total_over_all_sessions(core: Core, clock: MoveableClo
         second, {"claude-haiku-4-5": {"input": 203, "output": 1044, "requests": 1}}, Decimal("0.05")
     )
     run = (await core.runs.load(first.run_id)).run
+    assert run.tokens_used is not None
+    assert set(run.tokens_used.pop("by_model")) == {*usage, "claude-haiku-4-5"}
     assert run.tokens_used == {"input": 1203, "output": 1644}
     assert run.api_calls_made == 4
     assert run.cost_usd == Decimal("0.30")

@@ -67,5 +67,6 @@ async def test_usage_of_all_lives_is_summed_and_counts_against_the_budget(short_
     # 1000 tokens in and 40 out of claude-sonnet-5 are 0.0036 dollars: three answers exceed 0.008.
     assert statuses == [200, 200, 200, 403]
     assert view.run.api_calls_made == 3
-    assert view.run.tokens_used == {"input": 3000, "output": 120, "cache_read": 0, "cache_write": 0}
+    tokens = {"input": 3000, "output": 120, "cache_read": 0, "cache_write": 0}
+    assert view.run.tokens_used == {**tokens, "by_model": {"claude-sonnet-5": {**tokens, "requests": 3}}}
     assert view.run.cost_usd == Decimal("0.0108")

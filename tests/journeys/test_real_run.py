@@ -101,6 +101,8 @@ async def test_create_start_result(podman_socket: Path) -> None:
         assert (run.pages_loaded or 0) >= 1
         assert (run.http_requests_made or 0) >= 1
         assert run.api_calls_made == 3
+        assert run.tokens_used is not None
+        assert run.tokens_used.pop("by_model").keys() == {"claude-sonnet-5"}
         assert run.tokens_used == {"input": 3000, "output": 120, "cache_read": 0, "cache_write": 0}
         names = {artifact.name for artifact in view.artifacts}
         assert {"final.png", "results.csv", "results.json"} <= names

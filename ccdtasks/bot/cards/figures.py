@@ -99,13 +99,6 @@ def counted(number: int | None, thing: str) -> str | None:
 
 
 def _tokens(used: Mapping[str, Any] | None) -> int:
-    """The sum of `{"input": n, "output": n}`, or of such for each model; what was read from the cache is left out."""
-    if not used:
-        return 0
-    total = 0
-    for name, value in used.items():
-        if isinstance(value, Mapping):
-            total += _tokens(value)
-        elif isinstance(value, int) and not isinstance(value, bool) and name in ("input", "output", "cache_write"):
-            total += value
-    return total
+    """What was sent and answered; what was read from the cache is left out."""
+    numbers = [(used or {}).get(name) for name in ("input", "output", "cache_write")]
+    return sum(number for number in numbers if isinstance(number, int) and not isinstance(number, bool))
