@@ -43,6 +43,16 @@ class MessagePending(Event):
     run_id: UUID | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class PushPending(Event):
+    """A push to a phone waits."""
+
+
+@dataclass(frozen=True, slots=True)
+class PushSettled(Event):
+    """It is known what came of a push."""
+
+
 class Bus:
     """Rings bells inside this process. `publish` never blocks and never fails."""
 

@@ -24,9 +24,13 @@ from ccdtasks.core.links import Links
 from ccdtasks.core.metrics import Metrics
 from ccdtasks.core.outbox import Outbox
 from ccdtasks.core.profiles import Profiles
+from ccdtasks.core.pushes import Pushes
+from ccdtasks.core.pushqueue import PushQueue
 from ccdtasks.core.queue import Queue
+from ccdtasks.core.reports import Reports
 from ccdtasks.core.runs import Runs
 from ccdtasks.core.schedules import Schedules
+from ccdtasks.core.settings import Settings
 from ccdtasks.core.tasks import Tasks
 from ccdtasks.core.tokens import Tokens
 from ccdtasks.core.vault import KEY_FILE, Vault
@@ -62,11 +66,15 @@ class Core:
     dependencies: Dependencies
     chains: Chains
     profiles: Profiles
+    metrics: Metrics
     vault: Vault
+    settings: Settings
+    pushes: Pushes
+    push_queue: PushQueue
+    reports: Reports
     links: Links
     tokens: Tokens
 
-    metrics: Metrics
 
 def build_core(db: Database, bus: Bus, clock: Clock, config: Config) -> Core:
     """Puts the parts together over an open database."""
@@ -76,7 +84,18 @@ def build_core(db: Database, bus: Bus, clock: Clock, config: Config) -> Core:
     budgets = Budgets(db, clock, config, outbox)
     artifacts = Artifacts(db, clock, access, outbox)
     chains = Chains(db, clock, outbox)
-    endings = Endings(config=config, clock=clock, outbox=outbox, artifacts=artifacts, facts=facts, chains=chains)
+    pushes = Pushes(db=db, bus=bus, clock=clock, config=config, access=access, audit=audit)
+    asking = Asking(config, outbox, pushes)
+    endings = Endings(
+        config=config,
+        clock=clock,
+        outbox=outbox,
+        artifacts=artifacts,
+        facts=facts,
+        chains=chains,
+        asking=asking,
+        pushes=pushes,
+    )
     tasks = Tasks(db=db, bus=bus, clock=clock, access=access, audit=audit, endings=endings)
     return Core(
         db=db,
@@ -99,7 +118,15 @@ def build_core(db: Database, bus: Bus, clock: Clock, config: Config) -> Core:
             budgets=budgets,
         ),
         claims=Claims(
-            db=db, bus=bus, clock=clock, config=config, outbox=outbox, facts=facts, endings=endings, budgets=budgets
+            db=db,
+            bus=bus,
+            clock=clock,
+            config=config,
+            outbox=outbox,
+            facts=facts,
+            endings=endings,
+            budgets=budgets,
+            asking=asking,
         ),
         attempts=Attempts(
             db=db, bus=bus, clock=clock, config=config, access=access, audit=audit, outbox=outbox, budgets=budgets
@@ -113,9 +140,7 @@ def build_core(db: Database, bus: Bus, clock: Clock, config: Config) -> Core:
         audit=audit,
         facts=facts,
         interactions=Interactions(db, clock),
-        interventions=Interventions(
-            db=db, bus=bus, clock=clock, access=access, audit=audit, asking=Asking(config, outbox)
-        ),
+        interventions=Interventions(db=db, bus=bus, clock=clock, access=access, audit=audit, asking=asking),
         schedules=Schedules(db=db, bus=bus, clock=clock, config=config, access=access, audit=audit, tasks=tasks),
         firing=Firing(db=db, bus=bus, clock=clock, config=config, outbox=outbox),
         deadman=DeadMan(db=db, bus=bus, clock=clock, config=config, outbox=outbox),
@@ -124,8 +149,12 @@ def build_core(db: Database, bus: Bus, clock: Clock, config: Config) -> Core:
         ),
         chains=chains,
         profiles=Profiles(db),
+        metrics=Metrics(db=db, clock=clock, config=config, access=access, tasks=tasks),
         vault=vault,
+        settings=Settings(db=db, clock=clock, config=config, access=access, audit=audit, vault=vault, pushes=pushes),
+        pushes=pushes,
+        push_queue=PushQueue(db=db, bus=bus, clock=clock, config=config, facts=facts, outbox=outbox),
+        reports=Reports(db, clock, access, facts),
         links=Links(vault, clock, config),
         tokens=Tokens(db, clock, access, audit),
     )
-        metrics=Metrics(db=db, clock=clock, config=config, access=access, tasks=tasks),

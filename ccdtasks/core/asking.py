@@ -14,6 +14,7 @@ from ccdtasks.config import Config
 from ccdtasks.core.guestlog import GuestEvent
 from ccdtasks.core.moves import move
 from ccdtasks.core.outbox import Outbox
+from ccdtasks.core.pushes import Pushes
 from ccdtasks.core.taskconfig import read_config
 from ccdtasks.core.text import clean_line, clean_text, clean_url
 from ccdtasks.db.enums import MessageType, RunStatus
@@ -36,9 +37,10 @@ class Asking:
     `live` of a run that waits holds `human`, the latest request that nobody answered yet (`shape`), and `paused`.
     """
 
-    def __init__(self, config: Config, outbox: Outbox) -> None:
+    def __init__(self, config: Config, outbox: Outbox, pushes: Pushes) -> None:
         self._config = config
         self._outbox = outbox
+        self._pushes = pushes
 
     async def take(self, session: AsyncSession, run: TaskRun, event: GuestEvent, now: datetime) -> bool:
         """Acts on `question`, `human_needed` and `human_done`; True when something changed."""
@@ -55,12 +57,14 @@ class Asking:
                 asked.outcome = ENDED
             asked.settled_at = now
             await self.show(session, run, asked)
+            await self._pushes.no_longer(session, run, asked)
         run.live = {key: value for key, value in (run.live or {}).items() if key not in _LIVE}
 
     async def answered(self, session: AsyncSession, run: TaskRun, asked: Intervention) -> None:
         """A person answered: the message says so, and the next open request comes to the front."""
         run.live = _with_human(run.live, await _open_requests(session, run))
         await self.show(session, run, asked)
+        await self._pushes.no_longer(session, run, asked)
 
     async def show(self, session: AsyncSession, run: TaskRun, asked: Intervention) -> None:
         """Writes or renews the message of a request."""
@@ -84,6 +88,7 @@ class Asking:
         run.deadline_at, run.live = asked.deadline_at, live
         run.intervention_reason, run.intervention_resolved_at = asked.reason, None
         await self.show(session, run, asked)
+        await self._pushes.tell_wanted(session, task, run, asked)
         return True
 
     async def _resolve(self, session: AsyncSession, run: TaskRun, event: GuestEvent, now: datetime) -> bool:
@@ -101,6 +106,7 @@ class Asking:
         else:
             await self._go_on(session, run, now)
         await self.show(session, run, asked)
+        await self._pushes.no_longer(session, run, asked)
         return True
 
     async def _go_on(self, session: AsyncSession, run: TaskRun, now: datetime) -> None:

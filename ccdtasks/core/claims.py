@@ -102,6 +102,7 @@ class Claims:
         facts: Facts,
         endings: Endings,
         budgets: Budgets,
+        asking: Asking,
     ) -> None:
         self._db = db
         self._bus = bus
@@ -111,7 +112,7 @@ class Claims:
         self._facts = facts
         self._endings = endings
         self._budgets = budgets
-        self._asking = Asking(config, outbox)
+        self._asking = asking
 
     async def claim_next(self, now: datetime, boot_id: str, limit: int) -> Claim | None:
         """Claims the run whose turn it is: of the owner with the fewest active runs, the one that waits longest.
@@ -191,9 +192,9 @@ class Claims:
             changed = False
             for event in batch.events:
                 changed |= fold(run, event) or await self._asking.take(session, run, event, now)
-            if changed:
             metrics = [event.data for event in batch.events if event.type == "metrics"]
             changed |= await recording.sum_traffic(session, run, attempt, metrics)
+            if changed:
                 await self._outbox.touch(session, run.id, "card")
         if changed:
             self._publish(RunChanged(claim.run_id), MessagePending(claim.run_id))

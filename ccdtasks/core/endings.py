@@ -23,6 +23,7 @@ from ccdtasks.core.lineage import next_attempt
 from ccdtasks.core.moves import move
 from ccdtasks.core.outbox import Outbox
 from ccdtasks.core.patterns import pattern_of
+from ccdtasks.core.pushes import Pushes
 from ccdtasks.core.reasons import HINTS, RETRIED, WORDS, WORDS_OF_LIMIT, backoff
 from ccdtasks.core.results import stored_result
 from ccdtasks.core.states import FINAL
@@ -77,6 +78,8 @@ class Endings:
         artifacts: Artifacts,
         facts: Facts,
         chains: Chains,
+        asking: Asking,
+        pushes: Pushes,
         lot: random.Random | None = None,
     ) -> None:
         self._config = config
@@ -85,7 +88,8 @@ class Endings:
         self._artifacts = artifacts
         self._facts = facts
         self._chains = chains
-        self._asking = Asking(config, outbox)
+        self._asking = asking
+        self._pushes = pushes
         self._lot = lot or secrets.SystemRandom()
 
     async def end(self, session: AsyncSession, run: TaskRun, outcome: Outcome, attempt: Session | None = None) -> Ended:
@@ -134,12 +138,12 @@ class Endings:
             recording.end_attempt(run, attempt, now)
             await recording.sum_traffic(session, run, attempt, [outcome.metrics] if outcome.metrics else [])
         _count(task, run)
+        values = (run.result_data or {}).get("values")
+        await count_runs(session, [(run, task, values)], self._config.schedule.timezone, now)
         retry = await self._retry(session, task, run)
         if outcome.reason is Reason.MODEL_AUTH:
             await self._hold(session, run)
         await self._tell(session, task, run, retry)
-        values = (run.result_data or {}).get("values")
-        await count_runs(session, [(run, task, values)], self._config.schedule.timezone, now)
         if retry is None:
             await count_failure(session, self._outbox, task, run, now)
         return Ended(run.id, run.status, run.reason, retry.id if retry else None, retry.not_before if retry else None)
@@ -189,9 +193,10 @@ class Endings:
             "attempts": read_config(task.config).retries.attempts,
         }
         if run.status is RunStatus.COMPLETED:
-            await self._outbox.put(
-                session, run, "result", MessageType.RESULT, {**payload, "ping": task.notify_on_complete}
-            )
+            is_called = task.notify_on_complete
+            await self._outbox.put(session, run, "result", MessageType.RESULT, {**payload, "ping": is_called})
+            if is_called:
+                await self._pushes.tell_completed(session, task, run)
         elif run.status is RunStatus.CANCELLED:
             await self._outbox.put(
                 session, run, "result", MessageType.NOTIFICATION, {**payload, "by": run.stop_requested_by}
@@ -206,6 +211,8 @@ class Endings:
             is_echo = run.reason is Reason.DEPENDENCY_FAILED or (run.reason is Reason.BUDGET and not run.started_at)
             is_called = task.notify_on_error and not is_echo
             await self._outbox.put(session, run, "result", MessageType.TASK_ERROR, {**payload, "ping": is_called})
+            if is_called:
+                await self._pushes.tell_failed(session, task, run)
         await self._outbox.touch(session, run.id, "card")
         if retry is None:
             await self._conclude(session, run)
