@@ -8,6 +8,7 @@ A secret may be given as `<key>_file`, the path of a file that holds it. No mist
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ from ccdtasks.config.checks import mistakes_in
 from ccdtasks.config.sources import Findings, Raw
 from ccdtasks.config.tables import Config
 from ccdtasks.errors import Invalid
+
+_NAME = re.compile(r"(?!sk-)[A-Za-z0-9_.:@-]{1,60}", re.ASCII)
 
 
 class BadConfig(Invalid):
@@ -90,16 +93,23 @@ def _validate(raw: Raw, found: Findings) -> tuple[Config, set[str]]:
         table, key = (str(part) for part in detail["loc"][:2])
         wrong.add(table)
         raw[table].pop(key, None)
-        sentence = _sentence(table, key, detail)
+        sentence = _sentence(table, _path(detail["loc"]), detail)
         if sentence not in found.mistakes:
             found.mistakes.append(sentence)
     return Config.model_validate(raw), wrong
 
 
+def _path(loc: tuple[int | str, ...]) -> str:
+    """`model`, `prices.claude-sonnet-5.input`; what may be a secret that slipped into a name is left out."""
+    return ".".join(str(part) for part in loc[1:] if isinstance(part, str) and _NAME.fullmatch(part))
+
+
 def _sentence(table: str, key: str, detail: ErrorDetails | dict[str, Any]) -> str:
     text = detail["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
     text = text[0].lower() + text[1:]
-    if "int_parsing" in detail["type"] or detail["type"] == "int_type":
+    if detail["type"] == "extra_forbidden":
+        text = "is not known"
+    elif "int_parsing" in detail["type"] or detail["type"] == "int_type":
         text = "must be a whole number"
     elif "decimal" in detail["type"] or "float" in detail["type"]:
         text = "must be a number"

@@ -38,6 +38,19 @@ class DiscordConfig(_Table):
     notification_channel: str | None = None
 
 
+class PriceConfig(_Table):
+    """What a model's tokens cost: US dollars per million. What is left out of the cache follows from `input`."""
+
+    input: Decimal = Field(ge=0, le=100_000)
+    output: Decimal = Field(ge=0, le=100_000)
+    cache_write: Decimal | None = Field(None, ge=0, le=100_000)
+    cache_read: Decimal | None = Field(None, ge=0, le=100_000)
+
+
+Prices = Annotated[dict[str, PriceConfig], BeforeValidator(values.table)]
+"""Model -> price. A TOML table, or JSON in an environment variable."""
+
+
 class ClaudeConfig(_Table):
     """The model: an API key or a subscription token, never both."""
 
@@ -48,6 +61,7 @@ class ClaudeConfig(_Table):
     fallback_model: str | None = None
     max_turns: int = Field(200, ge=1, le=10_000)
     max_budget_usd: Decimal = Field(Decimal("2.00"), gt=0, le=1000)
+    prices: Prices = {}
 
 
 class ServerConfig(_Table):

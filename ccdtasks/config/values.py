@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,16 @@ def listed(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     return [part.strip() for part in value.strip().strip("[]").split(",") if part.strip()]
+
+
+def table(value: Any) -> Any:
+    """JSON text as a table, so that an environment variable can hold one; anything else as it is."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError:
+        raise ValueError("must be a table, in an environment variable written as JSON") from None
 
 
 def secret(value: SecretStr) -> SecretStr:

@@ -51,7 +51,7 @@ async def open_parts(
         spool = None if isinstance(store, LocalStore) else LocalStore(config.paths.data_dir / "spool")
         if spool is not None:
             stack.push_async_callback(spool.close)
-        model = ModelGateway(credential(config.claude), config.claude.base_url, PriceTable())
+        model = ModelGateway(credential(config.claude), config.claude.base_url, price_table(config.claude))
         stack.push_async_callback(model.close)
         cleaner = Cleaner(
             podman,
@@ -89,6 +89,12 @@ def open_store(config: Config) -> ArtifactStore:
         access_key=storage.access_key.get_secret_value() if storage.access_key else None,
         secret_key=storage.secret_key.get_secret_value() if storage.secret_key else None,
     )
+
+
+def price_table(claude: ClaudeConfig) -> PriceTable:
+    """The list prices, with those of the configuration in front."""
+    given = {model: price.model_dump(exclude_none=True) for model, price in claude.prices.items()}
+    return PriceTable(given)
 
 
 def credential(claude: ClaudeConfig) -> Credential | None:

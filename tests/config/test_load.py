@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,16 @@ def test_environment_wins_over_the_file_and_lists_have_commas(tmp_path: Path, mo
     assert config.limits.max_sessions == 7
     assert config.egress.allow_private == ("nas.lan:8080", "[fd00::1]:80")
     assert config.discord.token is None
+
+
+def test_prices_are_a_table_or_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = _write(tmp_path / "c.toml", '[claude.prices."my-model"]\ninput = 3\noutput = 15\ncache_read = 0.3\n')
+    price = load_config(path).config.claude.prices["my-model"]
+    assert (price.input, price.output, price.cache_read, price.cache_write) == (3, 15, Decimal("0.3"), None)
+    monkeypatch.setenv("CCDTASKS_CLAUDE__PRICES", '{"other": {"input": 1, "output": 2}}')
+    assert set(load_config(path).config.claude.prices) == {"other"}
+    monkeypatch.setenv("CCDTASKS_CLAUDE__PRICES", "3")
+    assert _mistakes(path) == ("[claude] prices must be a valid dictionary.",)
 
 
 def test_secret_from_a_file_loses_the_line_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -139,6 +150,18 @@ def test_systemd_credentials_win_over_the_file(tmp_path: Path, monkeypatch: pyte
         (
             '[database]\nurl = "mysql://x/y"',
             "[database] url must look like postgresql://user:password@host/name, or sqlite:////folder/file.db.",
+        ),
+        (
+            '[claude.prices."my-model"]\ninput = "much"\noutput = 15',
+            "[claude] prices.my-model.input must be a number.",
+        ),
+        (
+            '[claude.prices."my-model"]\ninput = 3\noutput = -1',
+            "[claude] prices.my-model.output must be greater than or equal to 0.",
+        ),
+        (
+            '[claude.prices."sk-ant-api03-abc"]\ninput = 3\noutput = 15\ncache = 1',
+            "[claude] prices.cache is not known.",
         ),
         (
             '[discord]\ntoken = "a.b.c"',

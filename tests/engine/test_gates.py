@@ -6,9 +6,10 @@ from decimal import Decimal
 from pathlib import Path
 
 import aiohttp
+import pytest
 
 from ccdtasks.app import open_core
-from ccdtasks.config import ClaudeConfig, Config, PathsConfig, PodmanConfig
+from ccdtasks.config import ClaudeConfig, Config, PathsConfig, PodmanConfig, PriceConfig
 from ccdtasks.core import Core
 from ccdtasks.core.access import SHELL
 from ccdtasks.core.claims import Claim
@@ -48,11 +49,24 @@ async def _life(config: Config, core: Core, claim: Claim, dummy: str) -> int:
         return status
 
 
-async def test_usage_of_all_lives_is_summed_and_counts_against_the_budget(short_dir: Path) -> None:
+@pytest.mark.parametrize(
+    ("prices", "statuses", "cost_usd"),
+    [
+        # 1000 tokens in and 40 out of claude-sonnet-5 are 0.0036 dollars: three answers exceed 0.008
+        ({}, [200, 200, 200, 403], "0.0108"),
+        ({"claude-sonnet-5": PriceConfig(input=10, output=0)}, [200, 403, 403, 403], "0.01"),
+    ],
+    ids=["list prices", "the configuration's prices"],
+)
+async def test_usage_of_all_lives_is_summed_and_counts_against_the_budget(
+    short_dir: Path, prices: dict[str, PriceConfig], statuses: list[int], cost_usd: str
+) -> None:
     model = MessagesApi(say("Hello"))
     async with served(model.app()) as port:
         config = Config(
-            claude=ClaudeConfig(api_key="sk-ant-api03-x", base_url=f"http://127.0.0.1:{port}", max_budget_usd="0.008"),
+            claude=ClaudeConfig(
+                api_key="sk-ant-api03-x", base_url=f"http://127.0.0.1:{port}", max_budget_usd="0.008", prices=prices
+            ),
             paths=PathsConfig(data_dir=short_dir),
             podman=PodmanConfig(socket=f"unix://{short_dir}/none.sock"),
         )
@@ -62,11 +76,11 @@ async def test_usage_of_all_lives_is_summed_and_counts_against_the_budget(short_
             claim = await core.claims.claim_next(core.clock.now(), "boot", 10)
             assert claim is not None
             assert claim.dummy is not None
-            statuses = [await _life(config, core, claim, claim.dummy) for _ in range(4)]
+            heard = [await _life(config, core, claim, claim.dummy) for _ in range(4)]
             view = await core.runs.load(claim.run_id)
-    # 1000 tokens in and 40 out of claude-sonnet-5 are 0.0036 dollars: three answers exceed 0.008.
-    assert statuses == [200, 200, 200, 403]
-    assert view.run.api_calls_made == 3
-    tokens = {"input": 3000, "output": 120, "cache_read": 0, "cache_write": 0}
-    assert view.run.tokens_used == {**tokens, "by_model": {"claude-sonnet-5": {**tokens, "requests": 3}}}
-    assert view.run.cost_usd == Decimal("0.0108")
+    count = statuses.count(200)
+    assert heard == statuses
+    assert view.run.api_calls_made == count
+    tokens = {"input": 1000 * count, "output": 40 * count, "cache_read": 0, "cache_write": 0}
+    assert view.run.tokens_used == {**tokens, "by_model": {"claude-sonnet-5": {**tokens, "requests": count}}}
+    assert view.run.cost_usd == Decimal(cost_usd)

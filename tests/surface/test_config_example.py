@@ -11,7 +11,7 @@ from ccdtasks.config.keys import TABLES
 
 EXAMPLE = Path(__file__).parents[2] / "config.example.toml"
 _KEY = re.compile(r"# ([a-z_]+) = ")
-NO_DEFAULT = {"budget_usd_per_user_month", "fallback_model", "guild_id", "notification_channel", "public_url"}
+NO_DEFAULT = {"budget_usd_per_user_month", "fallback_model", "guild_id", "notification_channel", "prices", "public_url"}
 NO_DEFAULT |= {"url", "path", "endpoint_url", "region", "bucket", "socket", "allow_private", "deny_hosts"}
 
 
@@ -39,7 +39,7 @@ def test_defaults_in_the_example_are_the_true_ones() -> None:
     for table, values in _with_keys_switched_on().items():
         for key, value in values.items():
             if key in NO_DEFAULT or TABLES[table][key]:
-                assert defaults[table][key] in (None, []), f"[{table}] {key} has a default: document it"
+                assert defaults[table][key] in (None, [], {}), f"[{table}] {key} has a default: document it"
             else:
                 default = defaults[table][key]
                 assert value == (float(default) if isinstance(value, float) else default), f"[{table}] {key}"
