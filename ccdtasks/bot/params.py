@@ -9,8 +9,10 @@ from discord import app_commands
 from ccdtasks.bot import text
 from ccdtasks.bot.access import actor_of
 from ccdtasks.bot.cards.status import look_of
+from ccdtasks.core.fields import Field, fields_of, parameter_names
 from ccdtasks.core.runs import RunRow
 from ccdtasks.db.enums import RunStatus
+from ccdtasks.db.models import Task
 from ccdtasks.errors import Invalid
 
 if TYPE_CHECKING:
@@ -48,6 +50,35 @@ async def complete_failed(interaction: discord.Interaction[Bot], typed: str) -> 
 async def complete_waiting(interaction: discord.Interaction[Bot], typed: str) -> list[app_commands.Choice[str]]:
     """The caller's runs in the queue; an admin's are everybody's."""
     return await _complete(interaction, typed, RunStatus.QUEUED)
+
+
+async def complete_field(interaction: discord.Interaction[Bot], typed: str) -> list[app_commands.Choice[str]]:
+    """What can be changed of the task that was chosen, with what it means."""
+    task = await _chosen(interaction)
+    wanted = typed.strip().casefold().replace(" ", "_")
+    fields = [each for each in fields_of(parameter_names(task) if task else ()) if _fits(each, wanted)]
+    return [
+        app_commands.Choice(name=text.clamp(f"{each.name}: {each.meaning}", text.CHOICE), value=each.name)
+        for each in fields[:25]
+    ]
+
+
+async def complete_value(interaction: discord.Interaction[Bot], typed: str) -> list[app_commands.Choice[str]]:
+    """The words that the chosen field takes, where it takes words; anything else is typed."""
+    chosen = str(interaction.namespace.field or "").strip().casefold()
+    words = next((each.choices for each in fields_of(()) if chosen in (each.name, *each.aliases)), ())
+    wanted = typed.strip().casefold()
+    return [app_commands.Choice(name=word, value=word) for word in words if wanted in word]
+
+
+async def _chosen(interaction: discord.Interaction[Bot]) -> Task | None:
+    """The task that stands in the command so far."""
+    name = str(interaction.namespace.task or "")
+    return await interaction.client.core.tasks.peek(actor_of(interaction), name) if name else None
+
+
+def _fits(field: Field, wanted: str) -> bool:
+    return any(wanted in name for name in (field.name, *field.aliases))
 
 
 async def _complete(

@@ -64,6 +64,17 @@ class Places:
         await self._bot.core.tasks.set_place(task.id, made.place)
         return int(made.place.channel_id)
 
+    async def describe(self, task: Task) -> None:
+        """Gives the task's channel the topic of its new words; Discord takes few such changes, so the old may stay."""
+        if not task.discord_channel_id:
+            return
+        topic = text.plain(task.description or task.template_prompt, 300)
+        try:
+            with discord_errors("change a channel's topic"):
+                await self._bot.http.edit_channel(int(task.discord_channel_id), topic=topic, reason="The task changed")
+        except (CcdError, discord.NotFound) as error:
+            log.info("The topic of %s stays as it was: %s", task.task_name, error)
+
     async def _remove(self, made: _MadePlace) -> None:
         if not made.is_new:
             return

@@ -156,6 +156,16 @@ class Tasks:
         async with self._db.read() as session:
             return list(await session.scalars(query))
 
+    async def peek(self, actor: Actor, name: str) -> Task | None:
+        """The task of that name if the actor may see it, for completions: no mistake is one yet."""
+        if not self._access.may_use(actor):
+            return None
+        async with self._db.read() as session:
+            found: Task | None = await session.scalar(
+                self._visible(actor, select(Task)).where(Task.task_name == naming.folded(name))
+            )
+            return found
+
     async def page(
         self, actor: Actor, filter: TaskFilter = "all", after: str | None = None, limit: int = 25
     ) -> Page[TaskRow]:

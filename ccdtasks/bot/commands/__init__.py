@@ -1,9 +1,10 @@
 """Every command: a module for each noun, listed here by name."""
 
-from ccdtasks.bot.commands import dependencies, interventions, queue, running, schedules, tasks
+from ccdtasks.bot.commands import dependencies, editing, interventions, queue, running, schedules, tasks
 
 COMMANDS = (
     *tasks.COMMANDS,
+    *editing.COMMANDS,
     *running.COMMANDS,
     *schedules.COMMANDS,
     *dependencies.COMMANDS,
