@@ -217,7 +217,8 @@ def _refusal(body: Mapping[str, Any], status: int) -> CcdError:
         return Invalid("key", "Pushover knows no active user of that key.", "copy it from pushover.net again")
     errors = body.get("errors")
     said = "; ".join(str(each) for each in errors) if isinstance(errors, list) else ""
-    return Invalid("message", f"Pushover does not take this: {said[:200] or f'HTTP {status}'}.")
+    field = "sound" if body.get("sound") else "message"
+    return Invalid(field, f"Pushover does not take this: {said[:200] or f'HTTP {status}'}.")
 
 
 def _quota(headers: Mapping[str, str]) -> Quota | None:

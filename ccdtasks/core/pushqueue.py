@@ -141,14 +141,14 @@ class PushQueue:
                 await self._keep_quota(session, quota)
         self._bus.publish(PushSettled())
 
-    async def put_off(self, row: PushoverNotification, after_s: float, why: str, *, is_open: bool) -> None:
-        """Puts a push off. `is_open`: nobody knows whether Pushover took it."""
-        async with self._db.write() as session:
-            fresh = await session.get_one(PushoverNotification, row.id)
-            was_open = bool((row.pushover_response or {}).get("open"))
-            fresh.next_attempt_at = self._clock.now() + timedelta(seconds=after_s)
-            fresh.last_error = why[:1000]
-            fresh.pushover_response = {"open": is_open or was_open}
+    async def put_off(self, push: Outgoing, after_s: float, why: str, *, is_open: bool) -> None:
+        """Puts a push off. `is_open`: nobody knows whether Pushover took it this time."""
+        await self._set(
+            push.row.id,
+            next_attempt_at=self._clock.now() + timedelta(seconds=after_s),
+            last_error=why[:1000],
+            pushover_response={"open": is_open or push.is_repeat},
+        )
 
     async def without_sound(self, row: PushoverNotification) -> None:
         """Pushover does not know its sound: it is sent with the phone's own."""

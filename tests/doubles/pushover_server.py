@@ -203,9 +203,11 @@ class PushoverServer:
         fault = next((each for each in self._faults if each.times and each.path in ("*", path)), None)
         if fault is not None:
             fault.times -= 1
-        if fault is not None and fault.kind in ("slow", "silent"):
-            await fault.held.wait()
         self._watch_repeats(path, form)
+        if fault is not None and fault.kind == "slow":
+            await fault.held.wait()
+        if fault is not None and fault.kind == "silent":
+            await _until_left(request)
         if fault is not None and fault.kind == "broken":
             return web.Response(status=500, text="<h1>Internal Server Error</h1>", content_type="text/html")
         if fault is not None and fault.kind == "nonsense":
@@ -346,6 +348,12 @@ class PushoverServer:
         for each in found:
             each.is_cancelled = True
         return 200, {"status": 1, "canceled": len(found)}
+
+
+async def _until_left(request: web.Request) -> None:
+    """Until the other side has given up; there is no bell for that."""
+    while request.transport is not None:  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
 
 
 def _wrong_fields(form: dict[str, str]) -> tuple[int, dict[str, Any]] | None:
