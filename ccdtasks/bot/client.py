@@ -9,7 +9,7 @@ from typing import Any
 import discord
 
 from ccdtasks.adapters.painter import Painter
-from ccdtasks.bot import answering, permissions
+from ccdtasks.bot import answering, permissions, statistics
 from ccdtasks.bot.places import Places, absent
 from ccdtasks.bot.projection import Projection
 from ccdtasks.bot.tree import Tree
@@ -78,7 +78,7 @@ class Bot(discord.Client):
 
     async def setup_hook(self) -> None:
         """Makes the buttons of all earlier messages work again."""
-        self.add_dynamic_items(*BUTTONS, *answering.BUTTONS)
+        self.add_dynamic_items(*BUTTONS, *answering.BUTTONS, *statistics.BUTTONS)
 
     async def on_guild_available(self, guild: discord.Guild) -> None:
         """The server is there: at start, and after an outage of Discord."""

@@ -3,6 +3,7 @@ history: each answer reads a bounded number of rows, however many runs there wer
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
@@ -61,6 +62,14 @@ class Report:
 
 
 @dataclass(frozen=True, slots=True)
+class Threshold:
+    """A number that the task names as worth watching for."""
+
+    name: str
+    number: float
+
+
+@dataclass(frozen=True, slots=True)
 class Series:
     """One number of a task's results over time, oldest first; `unit` is that of the latest.
 
@@ -72,6 +81,7 @@ class Series:
     unit: str | None
     points: Sequence[tuple[datetime, float]]
     is_cut: bool
+    threshold: Threshold | None = None
 
 
 class Metrics:
@@ -114,7 +124,8 @@ class Metrics:
                 raise await self._no_value(session, task, value, timeframe)
         unit = found[0].unit
         points = [(row.at, row.number) for row in reversed(found[:_POINTS_MAX]) if row.unit == unit]
-        return Series(task, found[0].name, unit, points, is_cut=len(found) > _POINTS_MAX)
+        is_cut = len(found) > _POINTS_MAX
+        return Series(task, found[0].name, unit, points, is_cut, threshold_of(task, found[0].name))
 
     async def value_names(self, actor: Actor, task_name: str, typed: str = "", limit: int = 25) -> list[str]:
         """The names of numbers in the task's latest results that contain what was typed."""
@@ -147,6 +158,27 @@ class Metrics:
             return NotFound(f"{task.task_name} had no {clean_line(value, 80)} in that time.", "try a longer timeframe")
         hint = f"there are {', '.join(known[:10])}" if known else "its results have had no numbers so far"
         return NotFound(f"{task.task_name} has no value {clean_line(value, 80)}.", hint)
+
+
+def threshold_of(task: Task, value: str) -> Threshold | None:
+    """The parameter of the task that is named a threshold and holds a number: the one most like the value's name."""
+    words = set(value.casefold().split("_"))
+    saved = task.schedule_parameters or {}
+    found = []
+    for parameter in task.optional_parameters:
+        name = str(parameter["name"])
+        number = _number(str(saved.get(name, parameter.get("default"))))
+        if "threshold" in name.casefold() and number is not None:
+            found.append((len(words & set(name.casefold().split("_"))), Threshold(name, number)))
+    return max(found, key=lambda each: each[0])[1] if found else None
+
+
+def _number(text: str) -> float | None:
+    try:
+        number = float(text.strip().lstrip("$€£").replace(",", ""))
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
 
 
 async def _read(session: AsyncSession, scope: str, timeframe: Timeframe, today: date) -> dict[date, Sums]:

@@ -182,9 +182,7 @@ async def _sums(core: Core) -> dict[Any, Any]:
 
 
 async def test_ends_at_one_moment_are_all_counted(core: Core, clock: MoveableClock) -> None:
-    claims = []
-    for number in range(6):
-        claims.append(await running(core, f"task-{number}", retries={"attempts": 1}))
+    claims = [await running(core, f"task-{number}", retries={"attempts": 1}) for number in range(6)]
     await asyncio.gather(*(fail(core, each) for each in claims))
     assert (await core.metrics.of(ANN, None, "day")).total.failed == 6
 

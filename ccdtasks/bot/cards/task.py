@@ -201,6 +201,7 @@ def run_line(row: RunRow, *, named: bool = False) -> str:
         look.word,
         f"{ordinal(row.position)} in line" if row.position else None,
         stamp(run.started_at or run.created_at, "R"),
+        duration_text(run.duration_seconds) if run.completed_at and run.duration_seconds is not None else None,
         text.plain(came[0], 90) if came else text.plain(run.live.get("text", ""), 90) if run.live else None,
         f"<#{run.discord_thread_id}>" if run.discord_thread_id else None,
         text.code(str(run.id)[:8]),

@@ -1,6 +1,6 @@
 """Every command: a module for each noun, listed here by name."""
 
-from ccdtasks.bot.commands import dependencies, editing, interventions, queue, running, schedules, tasks
+from ccdtasks.bot.commands import dependencies, editing, interventions, metrics, queue, running, schedules, tasks
 
 COMMANDS = (
     *tasks.COMMANDS,
@@ -10,6 +10,7 @@ COMMANDS = (
     *dependencies.COMMANDS,
     *queue.COMMANDS,
     *interventions.COMMANDS,
+    *metrics.COMMANDS,
 )
 """The whole tree; a test walks it."""
 

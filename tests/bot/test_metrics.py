@@ -1,0 +1,101 @@
+"""Histories, figures and charts, as people use them in Discord."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ccdtasks.core.endings import Outcome
+from ccdtasks.db.enums import ArtifactKind, Reason, RunStatus
+from tests.bot.conftest import World, embed_of
+
+
+def said(reply: Any) -> str:
+    """Title and text of a reply's one embed."""
+    embed = embed_of(reply)
+    return f"{embed.title}\n{embed.description or ''}"
+
+
+async def _run(world: World, price: float | None, name: str = "ticket-checker") -> None:
+    """A run that finds a price, or fails."""
+    await world.alice.slash(world.lobby, "task-start", task=name)
+    claim = await world.begin()
+    await world.log(
+        claim,
+        {"type": "step_started", "step": 1, "title": "Opening *shop*.example"},
+        {"type": "step_finished", "step": 1, "ok": True, "duration_ms": 3500},
+        {"type": "metrics", "pages_loaded": 12, "http_requests": 1247, "load_ms_total": 24_000},
+        {"type": "result", "summary": f"Cheapest: ${price}", "values": {"lowest_price": {"number": price, "unit": "$"}}}
+        if price is not None
+        else {"type": "progress", "text": "Looking"},
+    )
+    shot = world.stored("final.png", b"png", ArtifactKind.SCREENSHOT, "image/png")
+    good = Outcome(
+        RunStatus.COMPLETED, final_url="https://shop.example/", final_screenshot="final.png", artifacts=[shot]
+    )
+    await world.end(claim, good if price is not None else Outcome(RunStatus.FAILED, Reason.BLOCKED))
+    await world.core.claims.removed(claim)
+
+
+async def _pictures(reply: Any) -> list[str]:
+    return [file.filename for file in reply.response.attachments]
+
+
+async def test_the_history_is_paged_by_buttons(world: World) -> None:
+    await world.make()
+    for price in (5, None, 3):
+        await _run(world, price)
+    first = await world.alice.slash(world.lobby, "task-history", task="ticket-checker", limit=2)
+    lines = said(first).splitlines()
+    assert lines[0] == "ticket-checker: history"
+    assert lines[1].startswith("✓ · done · <t:")
+    assert "· 0 s · Cheapest: $3" in lines[1]
+    assert lines[2].startswith("? · refused as a robot")
+    assert embed_of(first).footer.text == "3 runs · 67% good"
+    older = await world.alice.click(first.response, label="More")
+    assert "Cheapest: $5" in said(older)
+    assert len(said(older).splitlines()) == 2
+    back = await world.alice.click(older.response, label="First page")
+    assert said(back) == said(first)
+    refused = await world.bob.slash(world.lobby, "task-history", task="ticket-checker")
+    assert "Only" in said(refused)
+    assert "Cheapest" not in said(refused)
+
+
+async def test_figures_come_with_a_chart_and_as_a_file(world: World) -> None:
+    await world.make("shop-watch")
+    for price in (5, None, 3):
+        await _run(world, price, "shop-watch")
+    reply = await world.alice.slash(world.lobby, "task-metrics", task="shop-watch", timeframe="week")
+    shown = said(reply)
+    assert shown.startswith("shop-watch: last 7 days\n**67% good**: 2 of 3 completed")
+    assert "Usually 0 s; 95 % are done within 0 s." in shown
+    assert "Failures: blocked 1" in shown
+    assert "1\\. Opening \\*shop\\*.example: 3.5 s on average, 3 times" in shown
+    assert "36 pages, 2 s each · 3,741 requests" in shown
+    assert await _pictures(reply) == ["chart.png"]
+    month = await world.alice.click(reply.response, label="Month")
+    assert said(month).startswith("shop-watch: last 30 days")
+    assert await _pictures(month) == ["chart.png"]
+    file = await world.alice.click(month.response, label="CSV")
+    assert await _pictures(file) == ["shop-watch-month.csv"]
+
+
+async def test_figures_of_all_tasks_are_ones_own(world: World) -> None:
+    await world.make()
+    await _run(world, 5)
+    assert "1 of 1 completed" in said(await world.alice.slash(world.lobby, "task-metrics"))
+    assert "No run ended in that time." in said(await world.bob.slash(world.lobby, "task-metrics"))
+
+
+async def test_a_number_is_drawn_over_time_with_its_threshold(world: World) -> None:
+    await world.make(prompt="Find it below {price_threshold=4}")
+    for price in (5, 3):
+        await _run(world, price)
+    reply = await world.alice.slash(world.lobby, "task-chart", task="ticket-checker", value="lowest_price")
+    assert said(reply).startswith(
+        "ticket-checker: lowest\\_price, last 30 days\nNow **$3**, below price\\_threshold ($4)."
+    )
+    assert "$5 → $3 (−40 %)" in said(reply)
+    assert await _pictures(reply) == ["lowest_price.csv", "chart.png"]
+    wrong = await world.alice.slash(world.lobby, "task-chart", task="ticket-checker", value="hihgest")
+    assert "There are lowest_price." in said(wrong)
