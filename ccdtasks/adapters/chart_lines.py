@@ -8,7 +8,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from matplotlib.axes import Axes
-from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
+from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num, num2date
 from matplotlib.patheffects import withStroke
 
 from ccdtasks.adapters.chart_paper import (
@@ -35,6 +35,7 @@ _LABEL_SHARE = 0.4
 _DOTS = 24  # with so few points each is marked
 _HALF_DAY = 0.5
 _FIELD_HEIGHT = 120.0
+_TIME_WIDTH = 66.0
 
 
 def draw(data: Data) -> bytes:
@@ -116,20 +117,29 @@ class _Field:
         edge = (high / 2 - low / 2) * 0.16 or abs(high) * 0.1 or 1.0
         axes.set_ylim(*(max(-1.7e308, min(1.7e308, end)) for end in (low - edge, high + edge)))
         amount_axis(axes, self._unit, self._paper.inks)
+        self._times(axes, span)
+
+    def _times(self, axes: Axes, span: tuple[float, float]) -> None:
+        """As many times below as there is room for, in the timezone of the reader."""
         start, end = span
+        wide = axes.get_position().width * self._paper.width - axis_width(axes, self._unit)
         edge = (end - start) * 0.02 or _HALF_DAY
         axes.set_xlim(start - edge, end + edge)
-        ticks = AutoDateLocator(tz=self._zone, minticks=2, maxticks=5)
-        axes.xaxis.set_major_locator(ticks)
-        axes.xaxis.set_major_formatter(
-            ConciseDateFormatter(
-                ticks,
-                tz=self._zone,
-                formats=["%Y", "%b %Y", "%-d %b", "%H:%M", "%H:%M", "%H:%M:%S"],
-                zero_formats=["", "%b %Y", "%-d %b", "%-d %b", "%H:%M", "%H:%M"],
-                show_offset=False,
-            )
+        locator = AutoDateLocator(tz=self._zone, minticks=2, maxticks=max(2, int(wide // _TIME_WIDTH)))
+        ticks = [at for at in locator.tick_values(*num2date(axes.get_xlim(), self._zone)) if start <= at <= end]
+        if len(ticks) < 2:
+            look = "%H:%M" if end - start < 1 else "%-d %b" if end - start < 300 else "%b %Y"
+            ends = (start, end) if end > start else (start,)
+            axes.set_xticks(ends, [num2date(at, self._zone).strftime(look) for at in ends])
+            return
+        formatter = ConciseDateFormatter(
+            locator,
+            tz=self._zone,
+            formats=["%Y", "%b %Y", "%-d %b", "%H:%M", "%H:%M", "%H:%M:%S"],
+            zero_formats=["", "%b %Y", "%-d %b", "%-d %b", "%H:%M", "%H:%M"],
+            show_offset=False,
         )
+        axes.set_xticks(ticks, formatter.format_ticks(ticks))
 
     def _line(self, axes: Axes, line: Data, colour: str) -> None:
         points = line["points"]

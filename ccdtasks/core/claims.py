@@ -19,6 +19,7 @@ from ccdtasks.config import Config
 from ccdtasks.core import recording
 from ccdtasks.core.asking import Asking
 from ccdtasks.core.budgets import Budgets
+from ccdtasks.core.comparing import changes_of
 from ccdtasks.core.endings import Ended, Endings, Outcome
 from ccdtasks.core.facts import Facts
 from ccdtasks.core.guestlog import GuestEvent, fold, put_result
@@ -252,11 +253,18 @@ class Claims:
         self._publish(RunChanged(claim.run_id), MessagePending(claim.run_id))
 
     async def finish(self, claim: Claim, outcome: Outcome) -> Ended:
-        """Ends the run, with everything that follows from it, in one transaction."""
+        """Ends the run, with everything that follows from it, in one transaction.
+
+        What is new in a result is found before, so that no other writer waits for it.
+        """
+        changes = None
+        if outcome.status is RunStatus.COMPLETED:
+            async with self._db.read() as session:
+                changes = await changes_of(session, claim.run_id)
         async with self._db.write() as session:
             run = await self._mine(session, claim)
             attempt = await session.get_one(Session, claim.session_id)
-            ended = await self._endings.end(session, run, outcome, attempt)
+            ended = await self._endings.end(session, run, outcome, attempt, changes)
         self._publish_end(ended)
         return ended
 

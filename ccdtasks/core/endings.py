@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -17,6 +17,7 @@ from ccdtasks.core import recording
 from ccdtasks.core.artifacts import ArtifactDraft, Artifacts
 from ccdtasks.core.asking import Asking
 from ccdtasks.core.chains import Chains
+from ccdtasks.core.changes import Changes
 from ccdtasks.core.counting import count_runs
 from ccdtasks.core.facts import MODEL_AUTH, USAGE_LIMIT, Facts, credential_fingerprint
 from ccdtasks.core.lineage import next_attempt
@@ -25,7 +26,8 @@ from ccdtasks.core.outbox import Outbox
 from ccdtasks.core.patterns import pattern_of
 from ccdtasks.core.pushes import Pushes
 from ccdtasks.core.reasons import HINTS, RETRIED, WORDS, WORDS_OF_LIMIT, backoff
-from ccdtasks.core.results import stored_result
+from ccdtasks.core.results import Result, stored_result
+from ccdtasks.core.rules import judge
 from ccdtasks.core.states import FINAL
 from ccdtasks.core.streaks import count_failure
 from ccdtasks.core.taskconfig import read_config
@@ -92,12 +94,20 @@ class Endings:
         self._pushes = pushes
         self._lot = lot or secrets.SystemRandom()
 
-    async def end(self, session: AsyncSession, run: TaskRun, outcome: Outcome, attempt: Session | None = None) -> Ended:
+    async def end(
+        self,
+        session: AsyncSession,
+        run: TaskRun,
+        outcome: Outcome,
+        attempt: Session | None = None,
+        changes: Changes | None = None,
+    ) -> Ended:
         """Ends `run` in the caller's transaction; raises Lost when it ended already. `attempt`: its open session.
 
-        When no retry follows, what depends on the run goes on in the same transaction.
+        `changes`: what its result says that the last good one did not. When no retry follows, what depends on the run
+        goes on in the same transaction.
         """
-        ended = await self._end(session, run, outcome, attempt)
+        ended = await self._end(session, run, outcome, attempt, changes)
         if ended.retry_run_id is None:
             await self._chains.go_on(session, run, self._end_waiting)
         return ended
@@ -112,7 +122,12 @@ class Endings:
         await self._end(session, run, Outcome(status, reason, words))
 
     async def _end(
-        self, session: AsyncSession, run: TaskRun, outcome: Outcome, attempt: Session | None = None
+        self,
+        session: AsyncSession,
+        run: TaskRun,
+        outcome: Outcome,
+        attempt: Session | None = None,
+        changes: Changes | None = None,
     ) -> Ended:
         now = self._clock.now()
         outcome = judged(run, outcome)
@@ -138,6 +153,8 @@ class Endings:
             recording.end_attempt(run, attempt, now)
             await recording.sum_traffic(session, run, attempt, [outcome.metrics] if outcome.metrics else [])
         _count(task, run)
+        if run.status is RunStatus.COMPLETED:
+            _weigh(task, run, changes)
         values = (run.result_data or {}).get("values")
         await count_runs(session, [(run, task, values)], self._config.schedule.timezone, now)
         retry = await self._retry(session, task, run)
@@ -193,10 +210,8 @@ class Endings:
             "attempts": read_config(task.config).retries.attempts,
         }
         if run.status is RunStatus.COMPLETED:
-            is_called = task.notify_on_complete
-            await self._outbox.put(session, run, "result", MessageType.RESULT, {**payload, "ping": is_called})
-            if is_called:
-                await self._pushes.tell_completed(session, task, run)
+            if (run.news or {})["is_told"]:  # else the live card shows the result, and nobody is called
+                await self._tell_result(session, task, run, payload)
         elif run.status is RunStatus.CANCELLED:
             await self._outbox.put(
                 session, run, "result", MessageType.NOTIFICATION, {**payload, "by": run.stop_requested_by}
@@ -216,6 +231,12 @@ class Endings:
         await self._outbox.touch(session, run.id, "card")
         if retry is None:
             await self._conclude(session, run)
+
+    async def _tell_result(self, session: AsyncSession, task: Task, run: TaskRun, payload: dict[str, Any]) -> None:
+        is_called = task.notify_on_complete
+        await self._outbox.put(session, run, "result", MessageType.RESULT, {**payload, "ping": is_called})
+        if is_called:
+            await self._pushes.tell_completed(session, task, run)
 
     async def _conclude(self, session: AsyncSession, run: TaskRun) -> None:
         """Tells in the first run's opening message how it all ended; its thread is named by it."""
@@ -250,9 +271,21 @@ def judged(run: TaskRun, outcome: Outcome) -> Outcome:
     return replace(outcome, reason=None)
 
 
+def _weigh(task: Task, run: TaskRun, changes: Changes | None) -> None:
+    """Decides by the task's rule whether a good result is told, and notes why; asks for a chart of its values."""
+    result = stored_result(run.result_data) or Result()
+    rows = len(result.items) + sum(map(len, result.tables.values()))
+    rule = read_config(task.config).notify
+    verdict = judge(rule, result, changes, run.parameters, rows)
+    run.news = {"changes": changes.as_json() if changes else None, "rule": rule, **asdict(verdict)}
+    run.chart_wanted = bool(result.values) and task.success_count > 1
+
+
 def _has_picture(outcome: Outcome) -> bool:
     return any(
-        draft.name == outcome.final_screenshot and draft.state is not ArtifactState.MISSING
+        draft.name == outcome.final_screenshot
+        and draft.kind is ArtifactKind.SCREENSHOT
+        and draft.state is not ArtifactState.MISSING
         for draft in outcome.artifacts
     )
 

@@ -10,7 +10,7 @@ from typing import Any
 from ccdtasks.core.text import clean_line, clean_text, clean_url
 from ccdtasks.errors import Invalid
 
-MAX_ROWS = 5000
+MAX_ROWS = 20_000
 MAX_COLUMNS = 60
 MAX_CELL = 2000
 MAX_SUMMARY = 20_000
@@ -62,7 +62,7 @@ class Result:
     def as_json(self) -> dict[str, Any]:
         """The content of `results.json` and of the column `result_data`.
 
-        `columns` keeps the order of tables and columns, which Postgres does not.
+        `columns` and `order` keep the order of tables, columns and values, which Postgres does not.
         """
         return {
             "summary": self.summary,
@@ -70,6 +70,7 @@ class Result:
             "tables": self.tables,
             "columns": [[name, columns_of(rows)] for name, rows in ((None, self.items), *self.tables.items())],
             "values": {name: {"number": value.number, "unit": value.unit} for name, value in self.values.items()},
+            "order": [*self.values],
             "alerts": [{"text": alert.text, "severity": alert.severity} for alert in self.alerts],
             "files": list(self.files),
             "evidence_url": self.evidence_url,
@@ -106,11 +107,21 @@ def read_result(given: Mapping[str, Any]) -> Result:
 
 
 def stored_result(data: Mapping[str, Any] | None) -> Result | None:
-    """The result in a run's `result_data`, or None when the run has none."""
+    """The result in a run's `result_data`, or None when the run has none. It was checked when it was stored."""
     if not data:
         return None
-    result = read_result(data)
-    return Result(**{**{name: getattr(result, name) for name in Result.__slots__}, "cut": tuple(data.get("cut") or ())})
+    values = {name: Value(value["number"], value.get("unit")) for name, value in (data.get("values") or {}).items()}
+    order = [name for name in data.get("order") or () if name in values]
+    return Result(
+        summary=data.get("summary") or "",
+        items=data.get("items") or [],
+        tables=data.get("tables") or {},
+        values={**{name: values[name] for name in order}, **values},
+        alerts=tuple(Alert(alert["text"], alert["severity"]) for alert in data.get("alerts") or ()),
+        files=tuple(data.get("files") or ()),
+        evidence_url=data.get("evidence_url"),
+        cut=tuple(str(note) for note in data.get("cut") or ()),
+    )
 
 
 def columns_of(rows: Table) -> list[str]:

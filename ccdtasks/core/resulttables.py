@@ -16,14 +16,12 @@ from uuid import UUID
 from sqlalchemy import Integer, Text, Uuid, bindparam, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from ccdtasks.core.results import Cell, Result, read_result
+from ccdtasks.core.numbers import read_number
+from ccdtasks.core.results import Cell, Result, stored_result
 
 _SORTED_BY = 100
 """Rows are put in order by so many characters of a cell."""
 
-_NUMBER = re.compile(
-    r"([^\w\s.,+−-]{0,3})\s*([-+−]?)\s*([^\w\s.,+−-]{0,3})\s*(\d[\d.,'’ \u00a0\u202f]*)\s*([^\d]{0,6})\Z"
-)
 _DIGITS = re.compile(r"(\d+)")
 
 _TABLES = {
@@ -117,8 +115,8 @@ async def result_of(session: AsyncSession, run_id: UUID) -> tuple[Result, list[O
     ]
     listed = [*known]
     outlines.sort(key=lambda each: listed.index(each.name) if each.name in known else each.place)
-    result = read_result(found)
-    return Result(**{**{name: getattr(result, name) for name in Result.__slots__}, "cut": _cut(found)}), outlines
+    result = stored_result(found)
+    return (result, outlines) if result else None
 
 
 async def rows_of(
@@ -142,27 +140,13 @@ async def rows_of(
 def _places(cells: str, count: int, is_descending: bool) -> list[int]:
     """The numbers of the rows in order of a column's cells; rows without a cell come last either way."""
     known = {place: str(cell).strip() for place, cell in json.loads(cells) if cell not in (None, "")}
-    numbers = {place: _number(cell) for place, cell in known.items()}
+    numbers = {place: read_number(cell) for place, cell in known.items()}
     units = {number[1] for number in numbers.values() if number}
     if None not in numbers.values() and len(units) <= 1:
         filled = sorted(known, key=lambda place: (numbers[place] or (0.0,))[0], reverse=is_descending)
     else:
         filled = sorted(known, key=lambda place: _natural(known[place]), reverse=is_descending)
     return filled + [place for place in range(count) if place not in known]
-
-
-def _number(cell: str) -> tuple[float, str] | None:
-    """The number in `$1,299.00`, `−4 %` or `1.299,00 €`, and its unit; None for other words."""
-    match = _NUMBER.match(cell)
-    if match is None:
-        return None
-    before, sign, between, digits, unit = match.groups()
-    digits = re.sub(r"['’\s]", "", digits.strip())
-    point = max(digits.rfind("."), digits.rfind(","))
-    is_grouped = point >= 0 and (digits.count(digits[point]) > 1 or (digits[point] == "," and len(digits) - point == 4))
-    whole, part = (digits, "") if point < 0 or is_grouped else (digits[:point], digits[point + 1 :])
-    value = float(f"{re.sub('[.,]', '', whole) or '0'}.{re.sub('[.,]', '', part) or '0'}")
-    return (-value if sign in ("-", "−") else value), f"{before}{between} {unit.strip()}"
 
 
 def _natural(cell: str) -> list[tuple[int, int, str]]:
@@ -187,7 +171,3 @@ async def _ask(
         binds.append(bindparam(name, value, type_=Integer() if is_list else kinds[name], expanding=is_list))
     statement = (_TABLES[dialect] if of_tables else "") + statements[dialect]
     return await session.execute(text(statement).bindparams(*binds))
-
-
-def _cut(found: dict[str, Any]) -> tuple[str, ...]:
-    return tuple(str(note) for note in found.get("cut") or ())

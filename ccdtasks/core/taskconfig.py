@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from ccdtasks.core.rules import read_rule
 from ccdtasks.core.text import clean_url
 from ccdtasks.db.enums import Effect
 from ccdtasks.errors import Invalid
@@ -26,6 +27,13 @@ def _address(value: str) -> str:
     if clean_url(value) is None:
         raise ValueError("must be an http or https address")
     return value
+
+
+def _rule(value: str) -> str:
+    try:
+        return read_rule(value)
+    except Invalid as error:
+        raise ValueError(f"{error.message.removeprefix('The rule ').rstrip('.')}: {error.hint}") from None
 
 
 class _Settings(BaseModel):
@@ -72,7 +80,9 @@ class TaskConfig(_Settings):
     allowed_domains: tuple[Annotated[str, AfterValidator(_domain)], ...] = Field(
         (), max_length=100, description="the only sites it may visit, like shop.example, kayak.com"
     )
-    notify: Literal["always", "change", "alert"] = Field("always", description="which results are worth telling")
+    notify: Annotated[str, AfterValidator(_rule)] = Field(
+        "always", description="which results are told: always, change, alert, or lowest_price < price_threshold"
+    )
     effect: Effect = Field(
         Effect.READS, description="acts: it buys, posts or submits, so a run is never repeated unasked"
     )

@@ -49,7 +49,16 @@ def test_a_config_survives_the_database() -> None:
         ({"budget_usd": 0}, "`budget_usd` must be more than 0."),
         ({"budget_usd": "much"}, "`budget_usd` must be a number."),
         ({"effect": "buys"}, "`effect` must be one of 'reads' or 'acts'."),
-        ({"notify": "sometimes"}, "`notify` must be one of 'always', 'change' or 'alert'."),
+        (
+            {"notify": "sometimes"},
+            "`notify` is neither always, change or alert nor a comparison: write always, change, alert or a condition "
+            "like lowest_price < price_threshold.",
+        ),
+        (
+            {"notify": "price ** 9 > 1"},
+            "`notify` may hold comparisons, + - * /, and, or, not only: write always, change, alert or a condition "
+            "like lowest_price < price_threshold.",
+        ),
         ({"start_url": "file:///etc/passwd"}, "`start_url` must be an http or https address."),
         ({"allowed_domains": ["a b"]}, "`allowed_domains` must be domain names like shop.example."),
         ({"allowed_domains": "shop.example"}, "`allowed_domains` must be a list."),

@@ -22,6 +22,8 @@ class TaskRun(HasId, HasTimes, Base):
     `chain_id`: the first run of the chain, once tasks run after it; `upstream_runs`: task name -> id of the run whose
     files and result this one gets. `parameters`: name -> value (text). `priority`: above 0 where an admin moved it.
     `live`: what the live card shows {"text", "step", "pages", "position", "held_by"}.
+    `news`: what a completed run says that the last good one did not, and whether that is told {"changes", "rule",
+    "is_told", "why", "is_broken"}. `chart_wanted`: a chart of its values is still to be drawn.
     `page_load_ms`: how long all pages together took to load. `counted_at`: when it was added to `metric_rollups`.
     """
 
@@ -58,6 +60,8 @@ class TaskRun(HasId, HasTimes, Base):
 
     result_summary: Mapped[str | None] = mapped_column(Text)
     result_data: Mapped[dict[str, Any] | None] = mapped_column(Json)
+    news: Mapped[dict[str, Any] | None] = mapped_column(Json)
+    chart_wanted: Mapped[bool] = mapped_column(default=False, server_default=text("false"))
     output_files: Mapped[list[str] | None] = mapped_column(Json)
     minio_artifacts: Mapped[dict[str, Any] | None] = mapped_column(Json)
 
@@ -131,6 +135,12 @@ class TaskRun(HasId, HasTimes, Base):
             postgresql_where=text("chain_id IS NOT NULL AND retry_of IS NULL"),
         ),
         Index("idx_task_runs_retry_of", "retry_of"),
+        Index(
+            "idx_task_runs_chart_wanted",
+            "completed_at",
+            sqlite_where=text("chart_wanted"),
+            postgresql_where=text("chart_wanted"),
+        ),
         Index(
             "idx_task_runs_uncounted",
             "completed_at",

@@ -74,6 +74,7 @@ def upgrade() -> None:
     """Each part adds what it needs; the tables of the first schema stay as they are otherwise."""
     _add_pushes()
     _add_metrics()
+    _add_news()
 
 
 def _add_pushes() -> None:
@@ -107,3 +108,15 @@ def _add_metrics() -> None:
     ):
         where = sa.text(condition)
         op.create_index(name, table, [column], sqlite_where=where, postgresql_where=where)
+
+
+def _add_news() -> None:
+    """What a result says that the one before did not, and the charts that are still to be drawn."""
+    op.add_column("task_runs", sa.Column("news", JSON))
+    op.add_column(
+        "task_runs", sa.Column("chart_wanted", sa.Boolean(), nullable=False, server_default=sa.text("false"))
+    )
+    where = sa.text("chart_wanted")
+    op.create_index(
+        "idx_task_runs_chart_wanted", "task_runs", ["completed_at"], sqlite_where=where, postgresql_where=where
+    )
