@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from ccdtasks.config import Config
-from ccdtasks.core.vault import Vault
+from ccdtasks.core.vault import ExpiredLink, Vault
 from ccdtasks.times import Clock
 
 _RUN = "link:run"
@@ -33,17 +33,20 @@ class Links:
         """The link to a file of a run; None where no `public_url` is configured."""
         return self._public(self.file_path(artifact_id))
 
-    def run_path(self, run_id: UUID) -> str:
-        """The same without the host: for pages of ours."""
-        return f"/r/{run_id}?t={self._token(_RUN, run_id)}"
+    def run_path(self, run_id: UUID, until: datetime | None = None) -> str:
+        """The same without the host: for pages of ours. `until`: when the link ends that leads to such a page."""
+        return f"/r/{run_id}?t={self._token(_RUN, run_id, until)}"
 
-    def file_path(self, artifact_id: UUID) -> str:
-        """The same without the host: for pages of ours."""
-        return f"/files/{artifact_id}?t={self._token(_FILE, artifact_id)}"
+    def file_path(self, artifact_id: UUID, until: datetime | None = None) -> str:
+        """The same without the host: for pages of ours. `until`: when the link ends that leads to such a page."""
+        return f"/files/{artifact_id}?t={self._token(_FILE, artifact_id, until)}"
 
-    def require_run(self, run_id: UUID, token: str) -> None:
-        """Raises BadLink or ExpiredLink unless `token` opens this run."""
-        self._require(_RUN, run_id, token)
+    def require_run(self, run_id: UUID, token: str) -> datetime:
+        """Until when `token` opens this run. Raises BadLink or ExpiredLink when it does not."""
+        try:
+            return self._require(_RUN, run_id, token)
+        except ExpiredLink as error:
+            raise ExpiredLink(error.message, "press View Full Report again, in Discord") from None
 
     def require_file(self, artifact_id: UUID, token: str) -> None:
         """Raises BadLink or ExpiredLink unless `token` opens this file."""
@@ -52,8 +55,10 @@ class Links:
     def _public(self, path: str) -> str | None:
         return self._public_url + path if self._public_url else None
 
-    def _token(self, purpose: str, thing_id: UUID) -> str:
-        return self._vault.sign(f"{purpose}:{thing_id}", "", self._clock.now() + self._ttl)
+    def _token(self, purpose: str, thing_id: UUID, until: datetime | None = None) -> str:
+        until = until or self._clock.now() + self._ttl
+        return self._vault.sign(f"{purpose}:{thing_id}", f"{int(until.timestamp())}", until)
 
-    def _require(self, purpose: str, thing_id: UUID, token: str) -> None:
-        self._vault.read(f"{purpose}:{thing_id}", token, self._clock.now())
+    def _require(self, purpose: str, thing_id: UUID, token: str) -> datetime:
+        until = self._vault.read(f"{purpose}:{thing_id}", token, self._clock.now())
+        return datetime.fromtimestamp(int(until), UTC)

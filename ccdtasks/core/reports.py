@@ -11,10 +11,11 @@ from sqlalchemy import or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import defer
 
+from ccdtasks.core.access import Access, Actor
 from ccdtasks.core.artifacts import artifacts_of
 from ccdtasks.core.facts import Facts, Hold
 from ccdtasks.core.line import place_of
-from ccdtasks.core.reasons import HINTS
+from ccdtasks.core.patterns import Pattern, pattern_of
 from ccdtasks.core.results import Result
 from ccdtasks.core.resulttables import Order, Outline, Rows, result_of, rows_of
 from ccdtasks.core.runlog import LogPage, Wanted, log_of
@@ -63,6 +64,7 @@ class Try:
     status: RunStatus
     reason: Reason | None
     error_message: str | None
+    not_before: datetime | None
     started_at: datetime | None
     duration_seconds: int | None
 
@@ -82,6 +84,7 @@ class Report:
 
     `run.result_data` is not loaded: `result` is the result without its tables, `tables` are the rows that are wanted.
     `attempts`: the tries of this start, in order. `chain`: the tasks that ran together, in order; one is no chain.
+    `pattern`: what kind of failure it is, and how often it happened.
     `history`: the values of the last good runs up to this one, oldest first. `position` and `hold`: while it waits.
     """
 
@@ -99,16 +102,24 @@ class Report:
     history: Mapping[str, Sequence[Point]]
     position: int | None
     hold: Hold | None
-    hint: str | None
+    pattern: Pattern | None
 
 
 class Reports:
     """Looks at runs as a whole."""
 
-    def __init__(self, db: Database, clock: Clock, facts: Facts) -> None:
+    def __init__(self, db: Database, clock: Clock, access: Access, facts: Facts) -> None:
         self._db = db
         self._clock = clock
+        self._access = access
         self._facts = facts
+
+    async def may_see(self, actor: Actor, run_id: UUID) -> bool:
+        """Whether there is such a run, and the actor is its owner or an admin."""
+        async with self._db.read() as session:
+            owner = await session.scalar(select(TaskRun.owner_user_id).where(TaskRun.id == run_id))
+        is_known = owner is not None and self._access.may_use(actor)
+        return is_known and (owner == actor.user_id or self._access.is_admin(actor))
 
     async def load(self, run_id: UUID, wanted: ReportWanted | None = None) -> Report:
         """The report of a run, for parts that know that they may show it. Raises NotFound."""
@@ -120,7 +131,6 @@ class Reports:
             task = await session.get_one(Task, run.task_id)
             result, outlines = await result_of(session, run_id) or (None, [])
             asked = select(Intervention).where(Intervention.run_id == run_id).order_by(Intervention.asked_at)
-            is_failed = run.status is RunStatus.FAILED and run.reason is not None
             return Report(
                 run=run,
                 task=task,
@@ -136,7 +146,7 @@ class Reports:
                 history=await _history(session, run, result),
                 position=await place_of(session, run, self._clock.now()),
                 hold=next(iter((await self._facts.holds_in(session)).values()), None),
-                hint=HINTS.get(run.reason) if is_failed and run.reason else None,
+                pattern=await pattern_of(session, run) if run.status is RunStatus.FAILED else None,
             )
 
 
@@ -161,6 +171,7 @@ _TRY = (
     TaskRun.status,
     TaskRun.reason,
     TaskRun.error_message,
+    TaskRun.not_before,
     TaskRun.started_at,
     TaskRun.duration_seconds,
 )

@@ -64,13 +64,18 @@ async def actor_of(request: web.Request) -> Actor:
     return visitor.actor
 
 
-async def require_reader(request: web.Request, run_id: UUID) -> None:
-    """Lets in who came by a signed link to this run, or may see it. Raises Denied, NotFound, NotLoggedIn."""
+async def require_reader(request: web.Request, run_id: UUID) -> datetime | None:
+    """Lets in who came by a signed link, and says until when it works; else who is logged in and may see the run.
+
+    Raises Denied for a link, NotLoggedIn, and NotFound: nobody learns here whether somebody else's run exists.
+    """
     core = request.app[CORE]
     if "t" in request.query:
-        core.links.require_run(run_id, request.query["t"])
-        return
-    await core.runs.find(await actor_of(request), str(run_id))
+        return core.links.require_run(run_id, request.query["t"])
+    actor = await actor_of(request)
+    if not await core.reports.may_see(actor, run_id):
+        raise NotFound("There is nothing here.", "check the address")
+    return None
 
 
 def id_in(request: web.Request, name: str) -> UUID:
