@@ -33,6 +33,7 @@ from ccdtasks.engine.delivery import DeliveryLoop
 from ccdtasks.engine.dispatcher import Dispatcher
 from ccdtasks.engine.parts import Parts, Patience
 from ccdtasks.engine.places import PlacesLoop
+from ccdtasks.engine.pushing import PushingLoop
 from ccdtasks.engine.reaper import Reaper
 from ccdtasks.engine.watchdog import LagWatchdog
 from ccdtasks.errors import Invalid, Unavailable
@@ -138,6 +139,7 @@ async def _run_loops(
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(_forever(name, loop, stop), name=name) for name, loop in loops.items()]
         await dispatcher.is_adopted.wait()
+        **({"pushes": PushingLoop(core, parts.pushover).run()} if parts.pushover.is_set_up else {}),
         gc.freeze()  # modules and their like stay for ever; a full collection over them would stop the loop for 80 ms
         manager.ready()
         _log.info("ccdtasks %s is ready", __version__)
@@ -189,7 +191,7 @@ def _bot(core: Core, parts: Parts) -> Bot | None:
         return None
     from ccdtasks.bot import Bot  # noqa: PLC0415  33 MB that only a process with Discord needs
 
-    return Bot(core, core.config, parts.keeper.store)
+    return Bot(core, core.config, parts.keeper.store, parts.pushover)
 
 
 def _discord_loops(core: Core, bot: Bot | None, stop: asyncio.Event) -> dict[str, Coroutine[Any, Any, None]]:

@@ -9,6 +9,7 @@ from typing import Any
 import discord
 
 from ccdtasks.adapters.painter import Painter
+from ccdtasks.adapters.pushover import Pushover
 from ccdtasks.bot import answering, permissions, statistics
 from ccdtasks.bot.places import Places, absent
 from ccdtasks.bot.projection import Projection
@@ -31,7 +32,14 @@ class Bot(discord.Client):
     `projection` is the courier of the delivery loop. `trouble` is None while all is well, else one sentence.
     """
 
-    def __init__(self, core: Core, config: Config, store: Store | None = None, register_again_s: float = 60) -> None:
+    def __init__(
+        self,
+        core: Core,
+        config: Config,
+        store: Store | None = None,
+        pushover: Pushover | None = None,
+        register_again_s: float = 60,
+    ) -> None:
         if config.discord.guild_id is None:
             raise Invalid("discord.guild_id", "The bot needs the id of its server.", "set `[discord] guild_id`")
         super().__init__(
@@ -47,6 +55,7 @@ class Bot(discord.Client):
         self.trouble: str | None = "not connected yet"
         self.places = Places(self)
         self.projection = Projection(self, store)
+        self.pushover = pushover or Pushover(None, config.pushover.api_url)
         self.painter = Painter(config.paths.data_dir / "cache" / "pictures")
         self.tree = Tree(self, self.guild_id)
         self._register_again_s = register_again_s

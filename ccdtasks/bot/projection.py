@@ -16,7 +16,7 @@ from uuid import UUID
 import discord
 
 from ccdtasks.bot import uploads
-from ccdtasks.bot.cards import asking, dependencies, schedule
+from ccdtasks.bot.cards import asking, dependencies, push, schedule
 from ccdtasks.bot.cards.card import Card
 from ccdtasks.bot.cards.run import goes_on_here, notice, render, thread_name
 from ccdtasks.bot.faults import ARCHIVED, THREAD_EXISTS, TOO_LARGE, UNKNOWN_CHANNEL, discord_errors
@@ -24,6 +24,7 @@ from ccdtasks.bot.messages import editing, made, sending
 from ccdtasks.bot.places import absent
 from ccdtasks.core.chains import KEY
 from ccdtasks.core.outbox import Delivered
+from ccdtasks.core.pushqueue import ABOUT as ABOUT_PUSH
 from ccdtasks.core.runs import RunView
 from ccdtasks.db.enums import MessageType
 from ccdtasks.db.models import DiscordMessage, Task
@@ -69,6 +70,8 @@ class Projection:
         """What the row looks like now: news of a schedule, a question, a message of a run, or what concerns no run."""
         if message.payload.get("about") == schedule.ABOUT:
             return schedule.news(message.payload)
+        if message.payload.get("about") == ABOUT_PUSH:
+            return push.news(message.payload)
         if view is not None and message.message_type in (MessageType.ASK_USER, MessageType.HUMAN_NEEDED):
             return asking.wanted(view, message.payload)
         if view is not None:

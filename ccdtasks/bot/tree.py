@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 _FACT = "discord_commands"
+# https://discord.com/developers/docs/interactions/application-commands#application-command-object-application-command-option-type
+_SUBCOMMAND, _SUBCOMMAND_GROUP = 1, 2
 
 
 class Tree(app_commands.CommandTree[Any]):
@@ -49,9 +51,9 @@ class Tree(app_commands.CommandTree[Any]):
 
     async def note(self, interaction: discord.Interaction[Any], outcome: str) -> None:
         """Logs a command that was used."""
-        data = cast("dict[str, Any]", interaction.data or {})
-        options = {option["name"]: option.get("value", "") for option in data.get("options", ())}
-        await record(interaction, "command", str(data.get("name", "")), options, outcome)
+        name, given = _asked(cast("dict[str, Any]", interaction.data or {}))
+        options = {option["name"]: option.get("value", "") for option in given}
+        await record(interaction, "command", name, options, outcome)
 
     async def settle(self) -> bool:
         """Registers the commands when they changed since the last time; True when they did.
@@ -76,3 +78,11 @@ class Tree(app_commands.CommandTree[Any]):
             await interaction.response.autocomplete([])
             return
         await self.note(interaction, await answer_error(interaction, refusal))
+
+
+def _asked(data: dict[str, Any]) -> tuple[str, list[dict[str, Any]]]:
+    """The whole name of a command, `settings pushover-key`, and the options that were given."""
+    name, options = str(data.get("name", "")), list(data.get("options", ()))
+    while options and options[0].get("type") in (_SUBCOMMAND, _SUBCOMMAND_GROUP):
+        name, options = f"{name} {options[0]['name']}", list(options[0].get("options", ()))
+    return name, options

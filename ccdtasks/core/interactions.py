@@ -13,6 +13,8 @@ from ccdtasks.db.models import DiscordInteraction
 from ccdtasks.times import Clock
 
 _TEXT = 500
+_SECRET = frozenset({"key"})
+"""Options that hold what nobody but their user may know."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,7 @@ class Interactions:
                     channel_id=asked.channel_id,
                     kind=asked.kind,
                     name=asked.name[:100],
-                    options={str(name)[:100]: str(value)[:_TEXT] for name, value in asked.options.items()},
+                    options={str(name)[:100]: _shown(name, value) for name, value in asked.options.items()},
                     outcome=asked.outcome[:40],
                     at=self._clock.now(),
                 )
@@ -64,3 +66,7 @@ class Interactions:
         async with self._db.read() as session:
             query = select(DiscordInteraction).order_by(DiscordInteraction.at.desc()).limit(limit)
             return (await session.scalars(query)).all()
+
+
+def _shown(name: str, value: Any) -> str:
+    return "(hidden)" if name in _SECRET else str(value)[:_TEXT]

@@ -34,6 +34,13 @@ from ccdtasks.times import Clock
 PRIORITIES = {-2: "lowest: no alert at all", -1: "low: no sound", 0: "normal", 1: "high: also in quiet hours"} | {
     EMERGENCY: "emergency: repeated until you confirm it"
 }
+SOUNDS = (
+    *("pushover", "bike", "bugle", "cashregister", "classical", "cosmic", "falling", "gamelan", "incoming"),
+    *("intermission", "magic", "mechanical", "pianobar", "siren", "spacealarm", "tugboat", "alien", "climb"),
+    *("persistent", "echo", "updown", "vibrate", "none"),
+)
+"""Pushover's own; the account of the application may have more (https://pushover.net/api, "Notification Sounds")."""
+
 _KEY = re.compile(r"[A-Za-z0-9]{30}")
 _OFF = ("none", "nothing", "off")
 

@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from urllib.parse import urlsplit
 
 from ccdtasks.adapters.podman import Podman, find_socket
+from ccdtasks.adapters.pushover import Pushover
 from ccdtasks.adapters.s3 import S3Store
 from ccdtasks.adapters.seccomp import write_session_profile
 from ccdtasks.adapters.storage import LocalStore
@@ -53,6 +54,8 @@ async def open_parts(
             stack.push_async_callback(spool.close)
         model = ModelGateway(credential(config.claude), config.claude.base_url, price_table(config.claude))
         stack.push_async_callback(model.close)
+        pushover = open_pushover(config)
+        stack.push_async_callback(pushover.close)
         cleaner = Cleaner(
             podman,
             folders,
@@ -69,12 +72,19 @@ async def open_parts(
             model=model,
             egress=EgressGateway(resolve=resolve, model_hosts=(urlsplit(config.claude.base_url).hostname or "",)),
             purses=Purses(core.budgets, core.clock),
+            pushover=pushover,
             seccomp_profile=seccomp_profile,
             instance_id=instance_id,
             boot_id=read_boot_id(),
             threads=threads,
             patience=patience or Patience(),
         )
+
+
+def open_pushover(config: Config) -> Pushover:
+    """The client of `[pushover]`, for the whole process: Pushover wants no more than two connections from one."""
+    token = config.pushover.token
+    return Pushover(token.get_secret_value() if token else None, config.pushover.api_url)
 
 
 def open_store(config: Config) -> ArtifactStore:

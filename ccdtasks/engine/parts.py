@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ccdtasks.adapters.podman import Podman
+from ccdtasks.adapters.pushover import Pushover
 from ccdtasks.core import Core
 from ccdtasks.engine.cleaning import Cleaner
 from ccdtasks.engine.folder import RunFolders
@@ -60,6 +61,7 @@ class Parts:
     model: ModelGateway
     egress: EgressGateway
     purses: Purses
+    pushover: Pushover
     seccomp_profile: Path
     instance_id: str
     boot_id: str

@@ -264,14 +264,19 @@ class DiscordServer:
         return web.Response(body=data) if data is not None else web.Response(status=404)
 
     def _command(self, name: str, given: list[Json]) -> Json:
-        """The command as the client sends it; only one that is registered can be used."""
+        """The command as the client sends it; only one that is registered can be used. `settings show`: of a group."""
+        first, _, below = name.partition(" ")
         registered = {each["name"]: each for each in self.state.commands[self.state.guild_id]}
-        assert name in registered, f"/{name} is not among {sorted(registered)}"
-        command = registered[name]
+        assert first in registered, f"/{first} is not among {sorted(registered)}"
+        command = registered[first]
         options = {each["name"]: each for each in command.get("options", ())}
+        if below:
+            assert below in options, f"/{first} has no {below}"
+            options = {each["name"]: each for each in options[below].get("options", ())}
         unknown = {each["name"] for each in given} - options.keys()
         assert not unknown, f"/{name} has no option {unknown}"
-        return {"id": command["id"], "name": name, "type": 1, "guild_id": self.state.guild_id, "options": given}
+        sent = [{"name": below, "type": 1, "options": given}] if below else given
+        return {"id": command["id"], "name": first, "type": 1, "guild_id": self.state.guild_id, "options": sent}
 
     async def _ask(
         self,

@@ -1,5 +1,31 @@
 """Cards: rows in, what Discord shows out. Nothing here asks Discord or the database."""
 
-from ccdtasks.bot.cards import asking, card, dependencies, editing, log, metrics, queue, run, schedule, task
+from ccdtasks.bot.cards import (
+    asking,
+    card,
+    dependencies,
+    editing,
+    log,
+    metrics,
+    push,
+    queue,
+    run,
+    schedule,
+    settings,
+    task,
+)
 
-__all__ = ["asking", "card", "dependencies", "editing", "log", "metrics", "queue", "run", "schedule", "task"]
+__all__ = [
+    "asking",
+    "card",
+    "dependencies",
+    "editing",
+    "log",
+    "metrics",
+    "push",
+    "queue",
+    "run",
+    "schedule",
+    "settings",
+    "task",
+]

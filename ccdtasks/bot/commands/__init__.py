@@ -1,6 +1,16 @@
 """Every command: a module for each noun, listed here by name."""
 
-from ccdtasks.bot.commands import dependencies, editing, interventions, metrics, queue, running, schedules, tasks
+from ccdtasks.bot.commands import (
+    dependencies,
+    editing,
+    interventions,
+    metrics,
+    queue,
+    running,
+    schedules,
+    settings,
+    tasks,
+)
 
 COMMANDS = (
     *tasks.COMMANDS,
@@ -10,6 +20,7 @@ COMMANDS = (
     *dependencies.COMMANDS,
     *queue.COMMANDS,
     *interventions.COMMANDS,
+    *settings.COMMANDS,
     *metrics.COMMANDS,
 )
 """The whole tree; a test walks it."""
