@@ -13,8 +13,8 @@ from aiohttp.abc import AbstractAccessLogger
 
 from ccdtasks.config import BadConfig
 from ccdtasks.core import Core
-from ccdtasks.web import auth, files, health, home, pages
-from ccdtasks.web.api import runs, tasks
+from ccdtasks.web import auth, files, health, home, pages, report
+from ccdtasks.web.api import notifications, runs, tasks
 from ccdtasks.web.context import CHECKS, CORE, FILES, Check, Files
 from ccdtasks.web.errors import show_mistakes
 from ccdtasks.web.headers import secure
@@ -27,7 +27,17 @@ _IDLE_S = 30.0
 _CLOSE_S = 5.0
 _LONGEST_LOGGED = 200
 
-_PARTS = (pages.ROUTES, home.ROUTES, auth.ROUTES, health.ROUTES, files.ROUTES, tasks.ROUTES, runs.ROUTES)
+_PARTS = (
+    pages.ROUTES,
+    home.ROUTES,
+    auth.ROUTES,
+    health.ROUTES,
+    files.ROUTES,
+    tasks.ROUTES,
+    runs.ROUTES,
+    notifications.ROUTES,
+    report.ROUTES,
+)
 
 
 def build(core: Core, files: Files, checks: Mapping[str, Check]) -> web.Application:
