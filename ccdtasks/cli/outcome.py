@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import secrets
 import traceback
 from collections.abc import Sequence
@@ -15,6 +14,7 @@ import click
 
 from ccdtasks.cli.root import cli
 from ccdtasks.cli.shell import Shell
+from ccdtasks.cli.wording import in_the_shell
 from ccdtasks.config import BadConfig
 from ccdtasks.errors import CcdError, Conflict, Denied, Invalid, LimitReached, NotFound, Unavailable
 
@@ -34,21 +34,6 @@ EXIT_CODES: dict[type[CcdError], int] = {
     BadConfig: 78,
 }
 """The exit code of each class of mistake; the most exact class counts. 78: systemd does not restart the service."""
-
-
-_VERBS = {
-    "/task-create": "ccdtasks task create",
-    "/task-list": "ccdtasks task list",
-    "/task-schedule": "ccdtasks task schedule",
-    "/task-resume": "ccdtasks task resume",
-    "/task-queue": "ccdtasks queue",
-    "/task-retry": "ccdtasks retry",
-    "/task-logs": "ccdtasks logs",
-    "/task-start": "ccdtasks run",
-    "/task-status": "ccdtasks runs",
-    "/task-stop": "ccdtasks stop",
-}
-"""Discord's commands -> our verbs."""
 
 
 def run(argv: Sequence[str]) -> int:
@@ -102,13 +87,7 @@ def _show_mistake(shell: Shell, error: CcdError) -> None:
         more["retry_after_s"] = error.retry_after_s
     elif isinstance(error, Unavailable):
         more["part"] = error.part
-    _show(shell, error.code, error.message, _in_the_shell(error.hint), more)
-
-
-def _in_the_shell(hint: str) -> str:
-    """The hint as the shell says it, where the core, which speaks to Discord's users as well, names commands."""
-    hint = re.sub("|".join(map(re.escape, _VERBS)), lambda found: _VERBS[found.group()], hint)
-    return re.sub(r"\b(\w+):\.\.\.", r"\1=...", hint)
+    _show(shell, error.code, error.message, in_the_shell(error.hint), more)
 
 
 def _show(shell: Shell, code: str, message: str, hint: str, more: dict[str, object] | None = None) -> None:

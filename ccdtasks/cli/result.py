@@ -2,31 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich.console import Group, RenderableType
 from rich.markdown import Markdown
 from rich.text import Text
 
 from ccdtasks.cli.look import AMBER, places, plain_table, status_text
+from ccdtasks.cli.wording import in_the_shell
 from ccdtasks.config import Config
-from ccdtasks.core.reasons import HINTS, WORDS
+from ccdtasks.core.reasons import WORDS, hint_for
 from ccdtasks.core.results import Table as Rows
 from ccdtasks.core.results import columns_of, stored_result
 from ccdtasks.core.runs import RunView
 from ccdtasks.core.shapes import file_path
 from ccdtasks.db.enums import ArtifactState
-from ccdtasks.db.models import TaskRun
+from ccdtasks.db.models import PushoverNotification, TaskRun
 from ccdtasks.times import duration_text, size_text
 
 _MAX_ROWS = 30
 
 
-def picture(view: RunView, config: Config, *, with_files: bool = True) -> RenderableType:
+def picture(
+    view: RunView, config: Config, *, with_files: bool = True, pushes: Sequence[PushoverNotification] = ()
+) -> RenderableType:
     """Everything that a person wants to know of a run."""
     run, result = view.run, stored_result(view.run.result_data)
     head = Text.assemble(status_text(run.status, run.reason), f" · {view.task.task_name} · {figures(run)}")
     parts: list[RenderableType] = [head]
     if run.reason:
-        hint = HINTS.get(run.reason, "")
+        hint = in_the_shell(hint_for(run, view.task))
         parts.append(Text(f"{run.error_message or WORDS[run.reason]}{f' ({hint})' if hint else ''}"))
     if result:
         parts.append(Markdown(result.summary, hyperlinks=False))
@@ -38,6 +43,11 @@ def picture(view: RunView, config: Config, *, with_files: bool = True) -> Render
             parts += [Text(""), Text(" · ".join(values))]
     if run.final_url:
         parts += [Text(""), Text(f"Last page: {run.final_url}")]
+    parts += [
+        Text(f"! The phone was not told: {push.last_error}", style=AMBER)
+        for push in pushes
+        if push.success is False and push.withdrawn_at is None
+    ]
     if view.artifacts and with_files:
         parts += [Text(""), _files(view, config)]
     return Group(*parts)

@@ -12,7 +12,7 @@ from ccdtasks.cli.shell import config_option
 VERBS = {
     "serve": ("serve", "Run the service: the bot, the queue and the sessions."),
     "run": ("run", "Start a task, and follow it with --wait."),
-    "task": ("task", "Make, list, show, schedule, link and delete tasks."),
+    "task": ("task", "Make, list, show, change, schedule, link and delete tasks."),
     "cron": ("schedules", "Say what a schedule means, and when it comes next."),
     "retry": ("retry", "Try a failed run again."),
     "runs": ("runs", "List runs, the newest first."),
@@ -24,6 +24,7 @@ VERBS = {
     "answer": ("answering", "Answer what a run asks."),
     "say": ("answering", "Say something to a run while it works."),
     "queue": ("queue", "Show the runs that wait, reorder and clear them."),
+    "settings": ("settings", "See and change what people chose: pushes to phones, timezones."),
     "image": ("image", "Build the image of a session."),
     "doctor": ("doctor", "Check everything that a run needs."),
     "demo": ("demo", "See a whole run on this machine, without any account."),

@@ -11,7 +11,7 @@ import click
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from ccdtasks.cli import dependencies, schedules
+from ccdtasks.cli import dependencies, editing, schedules
 from ccdtasks.cli.look import plain_table, status_text, when
 from ccdtasks.cli.service import opened
 from ccdtasks.cli.shell import Shell, pairs, verb
@@ -24,10 +24,10 @@ from ccdtasks.db.models import Task
 
 @click.group()
 def task() -> None:
-    """Make, list, show, schedule, link and delete tasks."""
+    """Make, list, show, change, schedule, link and delete tasks."""
 
 
-for _command in (*dependencies.COMMANDS, *schedules.COMMANDS):
+for _command in (*editing.COMMANDS, *dependencies.COMMANDS, *schedules.COMMANDS):
     task.add_command(_command)
 
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta
 from decimal import Decimal
+from math import ceil
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -134,7 +135,7 @@ class Budgets:
         return Budget(
             key=f"day:{task.id}:{day}",
             name="Today's budget of this task",
-            hint="wait until tomorrow, or raise `budget_usd_per_day`: /task-edit",
+            hint=_raised(task, limit_usd),
             period=str(day),
             limit_usd=limit_usd,
             spent_usd=await _spent(session, TaskRun.task_id == task.id, since, ends_at),
@@ -158,6 +159,10 @@ class Budgets:
             spent_usd=await _spent(session, TaskRun.owner_user_id == owner, since, ends_at),
             ends_at=ends_at,
         )
+
+
+def _raised(task: Task, limit_usd: Decimal) -> str:
+    return f"wait until tomorrow, or raise it: `/task-edit {task.task_name} budget_per_day {ceil(2 * limit_usd)}`"
 
 
 async def _spent(session: AsyncSession, whose: ColumnElement[bool], since: datetime, until: datetime) -> Decimal:

@@ -199,7 +199,7 @@ def default_of(task: Task, field: Field, config: Config) -> Any:
         instance = {
             "timeout_s": config.limits.run_timeout_s,
             "human_timeout_s": config.limits.human_timeout_s,
-            "budget_usd": config.claude.max_budget_usd,
+            "budget_usd": str(config.claude.max_budget_usd),
             "model": config.claude.model,
             "max_turns": config.claude.max_turns,
             "catch_up_window_s": config.schedule.catch_up_window_s,

@@ -11,9 +11,9 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from ccdtasks.core.reasons import HINTS
+from ccdtasks.core.reasons import hint_for
 from ccdtasks.db.enums import Reason, RunStatus
-from ccdtasks.db.models import TaskRun
+from ccdtasks.db.models import Task, TaskRun
 
 _STARTS = 5
 _ATTEMPTS = 50  # each start may have up to ten
@@ -49,14 +49,13 @@ _NAMES: dict[Reason, str] = {
     Reason.INTERRUPTED: "interrupted",
 }
 _OF_A_VISIT = frozenset({Reason.AGENT_ERROR, Reason.TIMEOUT, Reason.UNCLEAR_RESULT})
-_AT_A_PLACE = _OF_A_VISIT | {Reason.BLOCKED, Reason.LOGIN_REQUIRED, Reason.SESSION_CRASHED, Reason.OUT_OF_MEMORY}
 _HINTS = {
-    "navigation timeout": HINTS[Reason.TIMEOUT],
-    "unknown address": "check the address in the prompt: /task-edit",
-    "address not allowed": "check `allowed_domains` of the task: /task-edit",
+    "unknown address": "check the address in the prompt: `/task-edit {task} prompt`",
+    "address not allowed": "it reaches public sites only; an admin may open others: `[egress] allow_private`",
     "connection refused": "open the site yourself; it may be down",
     "broken certificate": "open the site yourself; its certificate may have expired",
 }
+_AT_A_PLACE = _OF_A_VISIT | {Reason.BLOCKED, Reason.LOGIN_REQUIRED, Reason.SESSION_CRASHED, Reason.OUT_OF_MEMORY}
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +98,17 @@ async def pattern_of(session: AsyncSession, run: TaskRun) -> Pattern:
     mine = failure_of(run)
     count = sum(row.status is RunStatus.FAILED and failure_of(row) == mine for row in last)
     kind, host = mine
-    hint = _HINTS.get(kind) or (HINTS.get(run.reason) if run.reason else None)
-    return Pattern(kind, host, count, len(last), hint)
+    hint = _hint_for(kind, run, await session.get_one(Task, run.task_id))
+    return Pattern(kind, host, count, len(last), hint or None)
+
+
+def _hint_for(kind: str, run: TaskRun, task: Task) -> str:
+    """The hint that fits the kind of failure; without one of its own that of the run's reason."""
+    if kind == "navigation timeout":
+        return hint_for(run, task, Reason.TIMEOUT)
+    if kind == "address not allowed" and task.config.get("allowed_domains"):
+        return f"let it visit the site: `/task-edit {task.task_name} allowed_domains`"
+    return _HINTS.get(kind, "").format(task=task.task_name) or hint_for(run, task)
 
 
 def failure_of(run: Any) -> tuple[str, str | None]:

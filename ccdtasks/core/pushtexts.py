@@ -7,7 +7,7 @@ import unicodedata
 from dataclasses import dataclass
 from datetime import datetime
 
-from ccdtasks.core.reasons import HINTS
+from ccdtasks.core.reasons import hint_for
 from ccdtasks.core.text import clean_line, clean_text, clean_url
 from ccdtasks.db.enums import Reason
 from ccdtasks.db.models import Intervention, Task, TaskRun
@@ -43,13 +43,12 @@ def failed(task: Task, run: TaskRun) -> Said:
     """A run that failed for good."""
     question = _OPEN_QUESTIONS.get(run.reason) if run.reason else None
     sign, word = ("?", question) if question else ("✕", "failed")
-    hint = HINTS.get(run.reason, "") if run.reason else ""
     return _said(
         f"{sign} {_name(task)}: {word}",
         ("Task", _name(task)),
         ("Status", f"Failed after {run.attempt} attempts" if run.attempt > 1 else "Failed"),
         ("Error", clean_line(run.error_message or "It ended without saying why.", 500)),
-        ("Try", hint.replace("`", "")),
+        ("Try", hint_for(run, task).replace("`", "")),
         ("Run", run.id.hex[:8]),
     )
 

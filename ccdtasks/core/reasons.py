@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import random
 from datetime import timedelta
+from math import ceil
 
-from ccdtasks.core.taskconfig import Retries
+from ccdtasks.core.taskconfig import Retries, read_config
 from ccdtasks.db.enums import Reason
+from ccdtasks.db.models import Task, TaskRun
 
 RETRIED = frozenset(
     {
@@ -47,18 +49,42 @@ WORDS_OF_LIMIT = "Claude's usage limit is reached."
 """Why all runs wait until a moment that front ends add in their own way."""
 
 HINTS: dict[Reason, str] = {
-    Reason.TIMEOUT: "a longer timeout may help: /task-edit",
-    Reason.BUDGET: "raise `budget_usd` of the task: /task-edit",
-    Reason.BLOCKED: "a rarer schedule may help, or a visit of your own first: /task-login",
-    Reason.LOGIN_REQUIRED: "log in once, and its runs stay logged in: /task-login",
-    Reason.UNCLEAR_RESULT: "say in the prompt what counts as an answer: /task-edit",
-    Reason.AGENT_ERROR: "/task-logs shows where it got stuck",
+    Reason.TIMEOUT: "a longer timeout may help: `/task-edit {task} timeout {timeout}`",
+    Reason.BUDGET: "allow it more: `/task-edit {task} budget {budget}`",
+    Reason.BLOCKED: "fewer visits may help: wait some hours, or a rarer schedule: `/task-schedule {task} @daily`",
+    Reason.LOGIN_REQUIRED: "it cannot log in yet, so name pages that need no login: `/task-edit {task} prompt`",
+    Reason.UNCLEAR_RESULT: "say in the prompt what counts as an answer: `/task-edit {task} prompt`",
+    Reason.AGENT_ERROR: "see where it got stuck: `/task-logs {run}`",
     Reason.MODEL_AUTH: "fix `[claude] api_key`, then `ccdtasks doctor`",
     Reason.IMAGE_MISSING: "build it with `ccdtasks image build`",
     Reason.ENGINE_UNAVAILABLE: "`ccdtasks doctor` says what is wrong",
     Reason.DISK_FULL: "make room, then start the task again",
-    Reason.OUT_OF_MEMORY: "raise `[podman] memory_mib`",
+    Reason.OUT_OF_MEMORY: "give sessions more memory: `[podman] memory_mib` in the configuration",
 }
+"""What may help, with the gaps that `hint_for` fills."""
+
+
+def hint_for(run: TaskRun, task: Task, reason: Reason | None = None) -> str:
+    """What may help against a failure, as the very command to type; empty when nothing is known to.
+
+    `reason`: another one than the run's own.
+    """
+    hint = HINTS.get(reason or run.reason or Reason.AGENT_ERROR, "")
+    return hint.format(
+        task=task.task_name, run=str(run.id)[:8], timeout=_longer_s(run, task), budget=_more_usd(run, task)
+    )
+
+
+def _longer_s(run: TaskRun, task: Task) -> int:
+    """Twice the time that was too short, an hour at least, in whole hours."""
+    short_s = max(run.duration_seconds or 0, read_config(task.config).timeout_s or 0)
+    return min(24, max(1, -(-2 * short_s // 3600))) * 3600
+
+
+def _more_usd(run: TaskRun, task: Task) -> int:
+    """Twice the money that was too little, in whole dollars."""
+    return min(1000, max(1, ceil(2 * max(run.cost_usd or 0, read_config(task.config).budget_usd or 0))))
+
 
 _SHORTEST_S = 5.0
 

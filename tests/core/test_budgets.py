@@ -50,7 +50,7 @@ async def test_a_day_is_warned_of_once_and_then_refused(core: Core, clock: Movea
     with pytest.raises(LimitReached) as refused:
         await core.runs.start(ANN, "ticket-checker")
     assert refused.value.message == "Today's budget of this task of $2.00 is used up ($2.02 spent)."
-    assert "/task-edit" in refused.value.hint
+    assert refused.value.hint == "wait until tomorrow, or raise it: `/task-edit ticket-checker budget_per_day 4`"
     assert refused.value.retry_after_s == 8.5 * 3600
     await complete(core, claimed)
     assert len((await core.runs.page(ANN)).rows) == 1  # the refused start left nothing

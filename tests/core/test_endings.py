@@ -175,7 +175,7 @@ async def test_three_attempts_in_one_thread_then_it_gives_up(core: Core, clock: 
     payload = (await told(core, claimed.run_id))["result"]
     assert payload["ping"] is True
     assert (payload["same_reason"], payload["of_last"]) == (1, 1)  # three tries of one start
-    assert payload["hint"] == "a longer timeout may help: /task-edit"
+    assert payload["hint"] == "a longer timeout may help: `/task-edit ticket-checker timeout 3600`"
     task = await core.tasks.find(ANN, "ticket-checker")
     assert (task.run_count, task.failure_count) == (3, 3)
     assert len(set(run_ids)) == 3

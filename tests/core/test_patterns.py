@@ -38,7 +38,7 @@ async def test_the_same_failure_at_the_same_place_is_counted(core: Core, clock: 
         payload = await _fail(core, TIMEOUT, "https://www.kayak.com/flights")
     assert payload["pattern"] == "navigation timeout on kayak.com"
     assert (payload["same_reason"], payload["of_last"]) == (3, 5)
-    assert payload["hint"] == "a longer timeout may help: /task-edit"
+    assert payload["hint"] == "a longer timeout may help: `/task-edit ticket-checker timeout 3600`"
 
 
 async def test_another_host_is_another_failure(core: Core, clock: MoveableClock) -> None:
@@ -71,7 +71,7 @@ async def test_the_step_that_failed_tells_the_kind(core: Core) -> None:
     await core.claims.finish(claimed, Outcome(RunStatus.FAILED, Reason.AGENT_ERROR, "I could not go on."))
     payload = (await told(core, claimed.run_id))["result"]
     assert payload["pattern"] == "unknown address"
-    assert payload["hint"] == "check the address in the prompt: /task-edit"
+    assert payload["hint"] == "check the address in the prompt: `/task-edit ticket-checker prompt`"
 
 
 @pytest.mark.parametrize(

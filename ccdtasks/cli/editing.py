@@ -1,0 +1,106 @@
+"""`ccdtasks task edit`"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from typing import Any
+
+import click
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from ccdtasks.cli.look import plain_table
+from ccdtasks.cli.service import opened
+from ccdtasks.cli.shell import Shell, pairs, verb
+from ccdtasks.config import Config
+from ccdtasks.core.access import SHELL
+from ccdtasks.core.editing import Edited
+from ccdtasks.core.fields import default_of, fields_of, parameter_names, shown, value_of
+from ccdtasks.core.shapes import Json, task_shape
+from ccdtasks.db.models import Task
+
+
+@click.command()
+@click.argument("name")
+@click.option("--set", "given", multiple=True, metavar="FIELD=VALUE", help="A new value, such as timeout=1h.")
+@click.option("--unset", multiple=True, metavar="FIELD", help="Back to its default.")
+@verb
+@click.pass_obj
+def edit(shell: Shell, name: str, given: tuple[str, ...], unset: tuple[str, ...]) -> None:
+    """Change the task NAME; without --set and --unset: show what can be changed, and today's values.
+
+    "prompt=-" reads the prompt from standard input. All of the changes are made, or none.
+    """
+    changes: dict[str, Any] = dict.fromkeys(unset)
+    for field, value in pairs(given):
+        if field in changes:
+            raise click.UsageError(f"“{field}” is there twice.")
+        changes[field] = sys.stdin.read() if (field, value) == ("prompt", "-") else _value(value)
+    if changes:
+        made = asyncio.run(_edit(shell, name, changes))
+        shell.show(_edited_shape(made), lambda: _changes(made))
+    else:
+        task, config = asyncio.run(_find(shell, name))
+        shell.show(_fields_shape(task, config), lambda: _fields(task, config))
+
+
+COMMANDS = (edit,)
+
+
+async def _edit(shell: Shell, name: str, changes: dict[str, Any]) -> Edited:
+    async with opened(shell) as core:
+        return await core.tasks.edit(SHELL, name, changes)
+
+
+async def _find(shell: Shell, name: str) -> tuple[Task, Config]:
+    async with opened(shell) as core:
+        return await core.tasks.find(SHELL, name), core.config
+
+
+def _value(text: str) -> Any:
+    """Tables and lists come as JSON, anything else as it is typed."""
+    if not text.startswith(("{", "[")):
+        return text
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _edited_shape(made: Edited) -> Json:
+    changes = [{"field": each.field, "before": each.before, "after": each.after} for each in made.changes]
+    return {**task_shape(made.task), "changes": changes}
+
+
+def _changes(made: Edited) -> RenderableType:
+    if not made.changes:
+        return Text(f"✓ {made.task.task_name}: it was so already.")
+    lines = [f"  {each.field}: {each.before or 'default'} → {each.after or 'default'}" for each in made.changes]
+    return Text("\n".join([f"✓ {made.task.task_name} is changed. Runs that begin from now on have it.", *lines]))
+
+
+def _fields_shape(task: Task, config: Config) -> Json:
+    return {
+        "name": task.task_name,
+        "fields": [
+            {
+                "field": each.name,
+                "value": value_of(task, each),
+                "default": default_of(task, each, config),
+                "meaning": each.meaning,
+                "choices": list(each.choices),
+            }
+            for each in fields_of(parameter_names(task))
+        ],
+    }
+
+
+def _fields(task: Task, config: Config) -> RenderableType:
+    table = plain_table("field", "value", "meaning")
+    for each in fields_of(parameter_names(task)):
+        default = shown(each, default_of(task, each, config))
+        value = shown(each, value_of(task, each)) or (f"{default} (default)" if default else "")
+        table.add_row(each.name, value, each.meaning)
+    return Group(table, Text(f"Change one: ccdtasks task edit {task.task_name} --set timeout=1h"))
