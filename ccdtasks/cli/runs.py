@@ -19,7 +19,7 @@ from ccdtasks.cli.shell import Shell, verb
 from ccdtasks.core import Core
 from ccdtasks.core.access import SHELL
 from ccdtasks.core.runs import RunRow
-from ccdtasks.core.shapes import event_shape, run_row_shape, run_shape, view_shape
+from ccdtasks.core.shapes import event_shape, push_shape, run_row_shape, run_shape, view_shape
 from ccdtasks.core.states import FINAL
 from ccdtasks.db.enums import RunStatus
 from ccdtasks.db.models import RunEvent, TaskRun
@@ -69,7 +69,9 @@ async def _runs(shell: Shell, task: str | None, status: RunStatus | None, limit:
 async def _result(shell: Shell, run: str) -> None:
     async with opened(shell) as core:
         view = await core.runs.load((await core.runs.find(SHELL, run)).id)
-        shell.show(view_shape(view, core.config), lambda: picture(view, core.config))
+        pushes = await core.pushes.of_run(view.run.id)
+        shape = {**view_shape(view, core.config), "pushes": [push_shape(push) for push in pushes]}
+        shell.show(shape, lambda: picture(view, core.config, pushes=pushes))
 
 
 async def _stop(shell: Shell, run: str, force: bool) -> tuple[TaskRun, str]:

@@ -24,6 +24,8 @@ from ccdtasks.db.models import DiscordMessage, TaskRun
 from ccdtasks.times import Clock
 
 _PENDING: Any = literal_column("'pending'")  # no bound parameter, so that SQLite may use the partial index
+_TOO_EARLY = "from before Discord was set up"
+_FAILED: Any = literal_column("'failed'")
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +197,15 @@ class Outbox:
         """Puts the message off; the later ones of its thread wait with it."""
         await self._settle(
             row,
+    async def failures(self, since: datetime) -> Sequence[DiscordMessage]:
+        """What Discord never took of what was said since then, the newest first."""
+        message = DiscordMessage
+        query = select(message).where(
+            message.state == _FAILED, message.created_at >= since, message.last_error.is_distinct_from(_TOO_EARLY)
+        )
+        async with self._db.read() as session:
+            return (await session.scalars(query.order_by(message.created_at.desc()).limit(100))).all()
+
             attempts=DiscordMessage.attempts + 1,
             next_attempt_at=self._clock.now() + timedelta(seconds=after_s),
             last_error=error[:1000],
@@ -210,7 +221,7 @@ class Outbox:
             result = await session.execute(
                 update(DiscordMessage)
                 .where(DiscordMessage.state == _PENDING, DiscordMessage.created_at < moment)
-                .values(state=Delivery.FAILED, last_error="from before Discord was set up")
+                .values(state=Delivery.FAILED, last_error=_TOO_EARLY)
             )
         assert isinstance(result, CursorResult)  # noqa: S101 - an UPDATE has no other result
         return result.rowcount

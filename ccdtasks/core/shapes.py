@@ -11,7 +11,7 @@ from ccdtasks.core.interventions import Asked
 from ccdtasks.core.runs import RunRow, RunView
 from ccdtasks.core.tasks import TaskRow
 from ccdtasks.db.enums import ArtifactState
-from ccdtasks.db.models import Artifact, RunEvent, Task, TaskRun
+from ccdtasks.db.models import Artifact, PushoverNotification, RunEvent, Task, TaskRun
 
 Json = dict[str, Any]
 
@@ -139,6 +139,27 @@ def file_path(artifact: Artifact, config: Config) -> Path | None:
     if artifact.state is not ArtifactState.STORED or not artifact.location or config.storage.kind != "local":
         return None
     return (config.storage.path or config.paths.data_dir / "artifacts") / artifact.location
+
+
+def push_shape(push: PushoverNotification) -> Json:
+    """A push to a phone; `state`: pending, sent, failed or withdrawn (nobody needed it any more)."""
+    state = "pending" if push.success is None else "sent" if push.success else "failed"
+    return {
+        "id": str(push.id),
+        "event": push.event,
+        "state": "withdrawn" if push.withdrawn_at and not push.success else state,
+        "title": push.title,
+        "message": push.message,
+        "priority": push.priority,
+        "url": push.url,
+        "task_run_id": str(push.task_run_id) if push.task_run_id else None,
+        "created_at": _moment(push.created_at),
+        "sent_at": _moment(push.sent_at),
+        "note": push.last_error,
+        "receipt_state": push.receipt_state,
+        "acknowledged_at": _moment(push.acknowledged_at),
+        "acknowledged_by": push.acknowledged_by,
+    }
 
 
 def event_shape(event: RunEvent) -> Json:

@@ -16,6 +16,7 @@ from ccdtasks.doctor import host
 from ccdtasks.doctor.accounts import discord_findings, model_credential
 from ccdtasks.doctor.containers import podman_findings
 from ccdtasks.doctor.finding import Finding, failed, ok, warn
+from ccdtasks.doctor.notifications import notification_findings
 from ccdtasks.errors import CcdError
 from ccdtasks.times import Clock, SystemClock
 
@@ -37,6 +38,9 @@ async def examine(loaded: LoadedConfig, clock: Clock | None = None) -> AsyncIter
         async for finding in _containers(config):
             yield finding
         yield await _model(config, core)
+        if core is not None:
+            async for finding in notification_findings(core):
+                yield finding
     async for finding in discord_findings(config.discord):
         yield finding
 

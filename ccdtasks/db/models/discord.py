@@ -98,6 +98,12 @@ class DiscordMessage(HasId, HasTimes, Base):
         Index("idx_discord_messages_type", "message_type"),
         Index("idx_discord_messages_lane", "lane", "position"),
         Index(
+            "idx_discord_messages_failed",
+            "created_at",
+            sqlite_where=text("state = 'failed'"),
+            postgresql_where=text("state = 'failed'"),
+        ),
+        Index(
             "idx_discord_messages_pending",
             "created_at",
             "position",

@@ -82,12 +82,13 @@ def _add_pushes() -> None:
     for column in PUSHES:
         op.add_column("pushover_notifications", column)
     op.create_index("uq_pushover_notifications_key", "pushover_notifications", ["owner_user_id", "key"], unique=True)
-    for name, condition in (
-        ("idx_pushover_notifications_pending", "success IS NULL"),
-        ("idx_pushover_notifications_ringing", "receipt_state = 'ringing'"),
+    for name, table, condition in (
+        ("idx_pushover_notifications_pending", "pushover_notifications", "success IS NULL"),
+        ("idx_pushover_notifications_ringing", "pushover_notifications", "receipt_state = 'ringing'"),
+        ("idx_discord_messages_failed", "discord_messages", "state = 'failed'"),
     ):
         where = sa.text(condition)
-        op.create_index(name, "pushover_notifications", ["created_at"], sqlite_where=where, postgresql_where=where)
+        op.create_index(name, table, ["created_at"], sqlite_where=where, postgresql_where=where)
     op.execute(sa.table("tasks", sa.column("pushover_enabled", sa.Boolean())).update().values(pushover_enabled=True))
 
 
