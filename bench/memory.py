@@ -1,8 +1,8 @@
 """What `ccdtasks serve` takes: `python -m bench.memory [--sessions 10]`.
 
-The service is a process of its own with the bot connected to a Discord on loopback. Printed are the seconds until it
-says "ready", its resident memory while idle, and with ten sessions that are alive and talk (scripted guests in real
-containers: what is measured is the service, not the browsers).
+The service is a process of its own, in the environment that its systemd unit gives it, with the bot connected to a
+Discord on loopback. Printed are the seconds until it says "ready", its resident memory while idle, and with ten
+sessions that are alive and talk (scripted guests in real containers: measured is the service, not the browsers).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ccdtasks.core.access import SHELL
 from ccdtasks.db.enums import RunStatus
 from tests.doubles.discord_server import DiscordServer
 from tests.doubles.podman import guest_image, podman_service
-from tests.journeys.service import Instance, instance, start
+from tests.journeys.service import Instance, instance, start, unit_environment
 
 _STARTS = 5
 
@@ -48,7 +48,7 @@ def _notified(folder: Path):  # type: ignore[no-untyped-def]
 async def start_service(box: Instance, listener: socket.socket) -> tuple[subprocess.Popen[bytes], float]:
     """The service and the seconds until it was ready."""
     command = [sys.executable, "-m", "ccdtasks.cli", "--config", str(box.config_path), "serve"]
-    env = {**os.environ, "NOTIFY_SOCKET": str(box.folder / "notify")}
+    env = {**unit_environment(), "NOTIFY_SOCKET": str(box.folder / "notify")}
     began = time.monotonic()
     with (box.folder / "serve.log").open("ab") as log:
         process = subprocess.Popen(command, env=env, stdout=log, stderr=log)

@@ -25,7 +25,7 @@ from ccdtasks.config import BadConfig, Config
 from ccdtasks.core import Core, build_core
 from ccdtasks.core.facts import MODEL_AUTH, credential_fingerprint
 from ccdtasks.db import Database
-from ccdtasks.db.lock import instance_lock
+from ccdtasks.db.lock import InstanceLock, instance_lock
 from ccdtasks.db.migrate import bring_up_to_date
 from ccdtasks.engine.assembly import open_parts
 from ccdtasks.engine.clockwork import Clockwork, watch_schedules
@@ -64,6 +64,12 @@ def database_url(config: Config) -> str:
     return given.set(drivername=driver).render_as_string(hide_password=False)
 
 
+async def bring_database_up_to_date(config: Config, clock: Clock | None = None, *, holds_lock: bool = False) -> None:
+    """Makes or migrates the database where that is needed; loads Alembic only then."""
+    now = (clock or SystemClock()).now()
+    await bring_up_to_date(database_url(config), config.paths.data_dir / "backups", now, holds_lock=holds_lock)
+
+
 @asynccontextmanager
 async def open_core(
     config: Config, clock: Clock | None = None, bus: Bus | None = None, *, holds_lock: bool = False
@@ -72,9 +78,9 @@ async def open_core(
 
     `holds_lock`: the caller has the instance's lock (`db.lock.instance_lock`), as `serve` does.
     """
-    clock, url = clock or SystemClock(), database_url(config)
-    await bring_up_to_date(url, config.paths.data_dir / "backups", clock.now(), holds_lock=holds_lock)
-    db = Database(url)
+    clock = clock or SystemClock()
+    await bring_database_up_to_date(config, clock, holds_lock=holds_lock)
+    db = Database(database_url(config))
     try:
         core = build_core(db, bus or Bus(), clock, config)
         await core.facts.release_if_changed(MODEL_AUTH, credential_fingerprint(config.claude))
@@ -102,7 +108,7 @@ async def serve(
     set_up_log(config.log)
     _make_data_dir(config)
     async with AsyncExitStack() as stack:
-        await stack.enter_async_context(instance_lock(database_url(config), wait_s=_LOCK_WAIT_S))
+        lock = await stack.enter_async_context(instance_lock(database_url(config), wait_s=_LOCK_WAIT_S))
         core = await stack.enter_async_context(open_core(config, holds_lock=True))
         try:
             parts = await stack.enter_async_context(open_parts(core, patience, resolve))
@@ -112,7 +118,7 @@ async def serve(
         dispatcher, bot = Dispatcher(parts), _bot(core, parts)
         await stack.enter_async_context(open_web(core, parts.keeper, _checks(core, parts, dispatcher, bot)))
         with _signals(stop):
-            await _run_loops(core, parts, dispatcher, bot, stop=stop, on_ready=on_ready)
+            await _run_loops(core, parts, dispatcher, bot, lock=lock, stop=stop, on_ready=on_ready)
 
 
 async def _run_loops(
@@ -121,16 +127,19 @@ async def _run_loops(
     dispatcher: Dispatcher,
     bot: Bot | None,
     *,
+    lock: InstanceLock,
     stop: asyncio.Event,
     on_ready: Callable[[], None] | None,
 ) -> None:
     manager = ServiceManager()
     loops: dict[str, Coroutine[Any, Any, None]] = {
+        "instance-lock": lock.keep(),
         "lag-watchdog": LagWatchdog().run(),
         "dispatcher": dispatcher.run(),
         "reaper": Reaper(parts, dispatcher.holds).run(),
         "keeper": parts.keeper.run(),
         "places": PlacesLoop(core).run(),
+        **({"pushes": PushingLoop(core, parts.pushover).run()} if parts.pushover.is_set_up else {}),
         "clockwork": Clockwork(core).run(),
         "schedule-watch": watch_schedules(core),
         "service-manager": manager.run(),
@@ -139,7 +148,6 @@ async def _run_loops(
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(_forever(name, loop, stop), name=name) for name, loop in loops.items()]
         await dispatcher.is_adopted.wait()
-        **({"pushes": PushingLoop(core, parts.pushover).run()} if parts.pushover.is_set_up else {}),
         gc.freeze()  # modules and their like stay for ever; a full collection over them would stop the loop for 80 ms
         manager.ready()
         _log.info("ccdtasks %s is ready", __version__)

@@ -21,6 +21,7 @@ from ccdtasks.adapters.containers import (
     state_from_inspect,
     state_from_list,
 )
+from ccdtasks.adapters.podman_client import api_client_class
 from ccdtasks.errors import Conflict, Unavailable
 
 if TYPE_CHECKING:
@@ -211,9 +212,7 @@ class Podman:
     def _client(self) -> APIClient:
         client: APIClient | None = getattr(self._local, "client", None)
         if client is None:
-            from podman.api.client import APIClient  # noqa: PLC0415  18 MB that only a process with containers needs
-
-            client = APIClient(base_url=f"unix://{self.socket}", version=_API_VERSION)
+            client = api_client_class()(base_url=f"unix://{self.socket}", version=_API_VERSION)
             self._local.client = client
             self._clients.append(client)
         return client

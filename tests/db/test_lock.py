@@ -6,8 +6,12 @@ import asyncio
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import NullPool
 
 from ccdtasks.app import open_core
 from ccdtasks.config import Config
@@ -50,6 +54,50 @@ async def test_a_killed_instance_leaves_no_lock(database_url: str) -> None:
         holder.kill()
     async with instance_lock(database_url, wait_s=5):
         pass
+
+
+@pytest.mark.parametrize("database_kind", [pytest.param("postgres", marks=pytest.mark.postgres)])
+async def test_a_lock_that_went_with_its_connection_is_taken_again(database_url: str) -> None:
+    async with instance_lock(database_url) as lock:
+        keeping = asyncio.create_task(lock.keep(look_every_s=0.02))
+        first = await _holder(database_url)
+        assert first
+        await _sql(database_url, f"SELECT pg_terminate_backend({first})")
+        async with asyncio.timeout(30):
+            while await _holder(database_url) in (None, first):  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+        assert not keeping.done()
+        with pytest.raises(Conflict):
+            async with instance_lock(database_url):
+                pass
+        keeping.cancel()
+
+
+@pytest.mark.parametrize("database_kind", [pytest.param("postgres", marks=pytest.mark.postgres)])
+async def test_who_lost_the_lock_to_another_instance_ends(database_url: str) -> None:
+    async with instance_lock(database_url) as lock:
+        await _sql(database_url, f"SELECT pg_terminate_backend({await _holder(database_url)})")
+        async with instance_lock(database_url, wait_s=5):
+            with pytest.raises(Conflict, match="Another ccdtasks"):
+                async with asyncio.timeout(30):
+                    await lock.keep(look_every_s=0.02)
+
+
+async def _holder(url: str) -> int | None:
+    """The server's process whose connection has the lock."""
+    return await _sql(
+        url,
+        "SELECT pid FROM pg_locks WHERE locktype = 'advisory' "
+        "AND database = (SELECT oid FROM pg_database WHERE datname = current_database())",
+    )
+
+
+async def _sql(url: str, statement: str) -> Any:
+    engine = create_async_engine(url, poolclass=NullPool)
+    async with engine.connect() as connection:
+        found = await connection.scalar(text(statement))
+    await engine.dispose()
+    return found
 
 
 async def test_the_shell_works_beside_a_running_instance(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import multiprocessing
+import os
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -25,11 +27,20 @@ from ccdtasks.core.runs import RunView
 from ccdtasks.core.states import FINAL
 from ccdtasks.core.tasks import TaskDraft
 from tests.journeys.serve_with_crashes import run_forked
+from tests.surface.repository import ROOT
 
 _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(["tests.journeys.serve_with_crashes"])
 
 PLANTED_KEY = "sk-ant-api03-planted-key-of-the-journey"
+
+
+def unit_environment() -> dict[str, str]:
+    """Our environment with what the systemd unit sets for the interpreter, compiled modules kept in the checkout."""
+    unit = (ROOT / "systemd/ccdtasks.service").read_text()
+    settings = dict(re.findall(r"\b((?:PYTHON|MALLOC)\w+)=(\S+)", unit))
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return {**kept, **settings, "PYTHONPYCACHEPREFIX": str(ROOT / ".cache/pycache")}
 
 
 @dataclass
@@ -42,10 +53,10 @@ class Instance:
 
     @contextmanager
     def serve(self, *command: str) -> Iterator[subprocess.Popen[bytes]]:
-        """The service, running. `command`: the module and its arguments, the real shell's `serve` when empty."""
+        """The service as its unit starts it. `command`: module and arguments, the real shell's `serve` when empty."""
         parts = command or ("ccdtasks.cli", "--config", str(self.config_path), "serve")
         with (self.folder / "serve.log").open("ab") as log:
-            process = subprocess.Popen([sys.executable, "-m", *parts], stdout=log, stderr=log)
+            process = subprocess.Popen([sys.executable, "-m", *parts], stdout=log, stderr=log, env=unit_environment())
         self.processes.append(process)
         try:
             yield process
