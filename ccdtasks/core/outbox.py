@@ -193,10 +193,6 @@ class Outbox:
         """Notes that this revision can never be sent, and why."""
         await self._settle(row, state=_unless_newer(row, Delivery.FAILED), last_error=error[:1000])
 
-    async def retry_later(self, row: DiscordMessage, after_s: float, error: str) -> None:
-        """Puts the message off; the later ones of its thread wait with it."""
-        await self._settle(
-            row,
     async def failures(self, since: datetime) -> Sequence[DiscordMessage]:
         """What Discord never took of what was said since then, the newest first."""
         message = DiscordMessage
@@ -206,6 +202,10 @@ class Outbox:
         async with self._db.read() as session:
             return (await session.scalars(query.order_by(message.created_at.desc()).limit(100))).all()
 
+    async def retry_later(self, row: DiscordMessage, after_s: float, error: str) -> None:
+        """Puts the message off; the later ones of its thread wait with it."""
+        await self._settle(
+            row,
             attempts=DiscordMessage.attempts + 1,
             next_attempt_at=self._clock.now() + timedelta(seconds=after_s),
             last_error=error[:1000],
