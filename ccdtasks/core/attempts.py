@@ -74,7 +74,7 @@ class Attempts:
             if _is_risky(task, run) and not confirm:
                 raise Conflict(
                     f"{task.task_name} buys, posts or submits, and this run had begun: another try may do it twice.",
-                    "/task-logs shows what it did; then confirm it: `confirm:True` in Discord, --yes in the shell",
+                    f"see /task-logs {str(run.id)[:8]}; then confirm it: `confirm:True` in Discord, --yes in the shell",
                 )
             await require_rate(session, actor, self._config.limits.starts_per_minute, self._clock.now())
             await self._budgets.require(session, task)
@@ -119,6 +119,8 @@ class Attempts:
 def _require_failed(run: TaskRun, task: Task) -> None:
     if task.deleted_at:
         raise Conflict(f"{task.task_name} was deleted.", "/task-create makes a new one")
+    if run.status not in FINAL and run.attempt == 1:
+        raise Conflict("This run has not ended yet.", "/task-status shows how it goes")
     if run.status not in FINAL:
         raise Conflict(f"{task.task_name} is being tried again already.", "/task-status shows how it goes")
     if run.status is not RunStatus.FAILED:

@@ -15,7 +15,7 @@ from ccdtasks.core.audit import Audit
 from ccdtasks.core.chains import saved_values
 from ccdtasks.core.endings import Endings
 from ccdtasks.core.graph import Graph, followers_in_order, load_graph, lock_graph, names_of
-from ccdtasks.core.parameters import check_value, fill, from_rows
+from ccdtasks.core.parameters import check_value, fill, from_rows, unknown_parameter
 from ccdtasks.core.tasks import Tasks
 from ccdtasks.core.upstream import MAIN
 from ccdtasks.core.values import parse_values
@@ -247,7 +247,7 @@ def _checked(dependent: Task, given: Mapping[str, str]) -> dict[str, str]:
     known = {each.name: each for each in from_rows(dependent.required_parameters, dependent.optional_parameters)}
     for name, value in given.items():
         if name not in known:
-            raise Invalid(name, f"{dependent.task_name} has no parameter `{name}`.")
+            raise unknown_parameter(name, list(known))
         check_value(known[name], value)
     return dict(given)
 

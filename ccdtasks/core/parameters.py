@@ -92,7 +92,7 @@ def fill(parameters: Sequence[Parameter], given: Mapping[str, str]) -> dict[str,
     names = [parameter.name for parameter in parameters]
     for name in given:
         if name not in names:
-            raise _unknown(name, names)
+            raise unknown_parameter(name, names)
     values: dict[str, str] = {}
     missing: list[str] = []
     for parameter in parameters:
@@ -122,18 +122,20 @@ def check_value(parameter: Parameter, value: str) -> str:
     if control:
         raise Invalid(
             parameter.name,
-            f"`{parameter.name}` contains a control character (U+{ord(control.group()):04X}).",
+            f"`{parameter.name}` has a sign in it that nobody can read (U+{ord(control.group()):04X}).",
             "type the value again",
         )
     if parameter.choices and value not in parameter.choices:
         listed = ", ".join(f"`{choice}`" for choice in parameter.choices)
         raise Invalid(parameter.name, f"`{parameter.name}` must be one of {listed}.")
     if parameter.pattern and not re.fullmatch(parameter.pattern, value):
-        raise Invalid(parameter.name, f"`{parameter.name}` does not have the expected form: {parameter.pattern}")
+        said = f"`{parameter.name}` does not have the form that this task wants: `{parameter.pattern}`."
+        raise Invalid(parameter.name, said, parameter.description)
     return value
 
 
-def _unknown(name: str, names: Sequence[str]) -> Invalid:
+def unknown_parameter(name: str, names: Sequence[str]) -> Invalid:
+    """The mistake of naming a parameter that is none of `names`."""
     near = get_close_matches(name, names, n=1, cutoff=0.5)
     if near:
         return Invalid(name, f"This task has no parameter `{name}`.", f"did you mean `{near[0]}`?")

@@ -51,7 +51,7 @@ WORDS_OF_LIMIT = "Claude's usage limit is reached."
 HINTS: dict[Reason, str] = {
     Reason.TIMEOUT: "a longer timeout may help: `/task-edit {task} timeout {timeout}`",
     Reason.BUDGET: "allow it more: `/task-edit {task} budget {budget}`",
-    Reason.BLOCKED: "fewer visits may help: wait some hours, or a rarer schedule: `/task-schedule {task} @daily`",
+    Reason.BLOCKED: "{rarer}",
     Reason.LOGIN_REQUIRED: "it cannot log in yet, so name pages that need no login: `/task-edit {task} prompt`",
     Reason.UNCLEAR_RESULT: "say in the prompt what counts as an answer: `/task-edit {task} prompt`",
     Reason.AGENT_ERROR: "see where it got stuck: `/task-logs {run}`",
@@ -71,8 +71,18 @@ def hint_for(run: TaskRun, task: Task, reason: Reason | None = None) -> str:
     """
     hint = HINTS.get(reason or run.reason or Reason.AGENT_ERROR, "")
     return hint.format(
-        task=task.task_name, run=str(run.id)[:8], timeout=_longer_s(run, task), budget=_more_usd(run, task)
+        task=task.task_name,
+        run=str(run.id)[:8],
+        timeout=_longer_s(run, task),
+        budget=_more_usd(run, task),
+        rarer=_rarer(task),
     )
+
+
+def _rarer(task: Task) -> str:
+    if task.schedule_cron is None:
+        return "wait some hours before the next try"
+    return f"a rarer schedule may help: `/task-schedule {task.task_name} @daily`"
 
 
 def _longer_s(run: TaskRun, task: Task) -> int:

@@ -188,7 +188,10 @@ async def test_the_failure_is_told_with_what_helps(world: World) -> None:
     assert body.splitlines()[0] == "kayak.com refused the visit as a robot."
     assert "Last page: “Are you \\*human\\*?” https://www.kayak.com/flights" in body
     assert "Last step: Opening kayak.com, failed after 1 m: net::ERR\\_TIMED\\_OUT" in body
-    assert "This happened in 2 of the last 2 runs (refused as a robot on kayak.com); a rarer schedule may help" in body
+    assert (
+        "This happened in 2 of the last 2 runs (refused as a robot on kayak.com); wait some hours before the next try"
+        in body
+    )
     assert sorted(each.filename for each in message.attachments) == ["failure-report.md", "final.png"]
 
 

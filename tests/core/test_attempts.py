@@ -93,7 +93,7 @@ async def test_what_acts_but_never_began_does_not_ask(core: Core) -> None:
 
 async def test_what_cannot_be_tried_again(core: Core) -> None:
     done = await running(core)
-    with pytest.raises(Conflict, match="is being tried again already"):
+    with pytest.raises(Conflict, match="This run has not ended yet"):
         await core.attempts.retry(ANN, str(done.run_id))
     await complete(core, done)
     with pytest.raises(Conflict, match="Only a failed run can be tried again; this one is completed"):

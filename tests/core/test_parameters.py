@@ -189,10 +189,10 @@ def test_values_are_data() -> None:
         ({"origin": "a", "orign": "b"}, "This task has no parameter `orign`.", "did you mean `origin`?"),
         ({"origin": "a", "zzz": "b"}, "This task has no parameter `zzz`.", "it has `origin`, `cabin`, `code`"),
         ({"origin": "x" * 2001}, "`origin` is 2,001 characters long; 2,000 are the most.", ""),
-        ({"origin": "a\x00b"}, "`origin` contains a control character (U+0000).", "type the value again"),
-        ({"origin": "\ud800"}, "`origin` contains a control character (U+D800).", "type the value again"),
+        ({"origin": "a\x00b"}, "`origin` has a sign in it that nobody can read (U+0000).", "type the value again"),
+        ({"origin": "\ud800"}, "`origin` has a sign in it that nobody can read (U+D800).", "type the value again"),
         ({"origin": "a", "cabin": "first"}, "`cabin` must be one of `economy`, `business`.", ""),
-        ({"origin": "a", "code": "AAAA"}, "`code` does not have the expected form: [A-Z]{3}", ""),
+        ({"origin": "a", "code": "AAAA"}, "`code` does not have the form that this task wants: `[A-Z]{3}`.", ""),
         ({"origin": "a", "code": "A" * 201}, "`code` is 201 characters long; 200 are the most.", ""),
     ],
 )
