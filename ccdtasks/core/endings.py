@@ -264,7 +264,7 @@ def judged(run: TaskRun, outcome: Outcome) -> Outcome:
         lacks = "The run ended with an empty result."
     elif not _has_picture(outcome):
         lacks = "The run left no picture of its last page."
-    elif clean_url(outcome.final_url) is None and result.evidence_url is None:
+    elif clean_url(outcome.final_url) is None and result.evidence_url is None and not run.upstream_runs:
         lacks = "The run left no address of its last page."
     if lacks:
         return replace(outcome, status=RunStatus.FAILED, reason=Reason.UNCLEAR_RESULT, message=lacks)

@@ -20,7 +20,7 @@ from ccdtasks.errors import Invalid
 from tests.clock import MoveableClock
 from tests.core.chains import begin_next, finish, finish_next, link, run_of, runs_of
 from tests.people import ANN
-from tests.stories import all_messages, claim, completed, fail, make_task, queue, told
+from tests.stories import all_messages, claim, completed, fail, lines, make_task, queue, told
 
 DONE, FAILED, STOPPED = RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.CANCELLED
 WAITING, QUEUED = RunStatus.WAITING_DEPENDENCY, RunStatus.QUEUED
@@ -55,6 +55,19 @@ async def test_each_task_of_a_chain_starts_when_the_one_before_it_is_done(core: 
     assert (summary.key, summary.task_run_id) == (f"chain:{started.run.id}", None)
     view = await core.chains.load(started.run.id)
     assert [(row.task_name, row.run.status) for row in view.rows] == await runs_of(core, started.run.id)
+
+
+async def test_what_it_was_given_is_the_evidence_of_a_task_that_visits_no_page(
+    core: Core, clock: MoveableClock
+) -> None:
+    await tasks(core, "scrape", "analyze")
+    await link(core, "analyze > scrape")
+    await core.runs.start(ANN, "scrape")
+    await finish_next(core, clock)
+    claimed = await begin_next(core)
+    await core.claims.record(claimed, lines({"type": "result", "summary": "Three trends"}), 100)
+    ended = await core.claims.finish(claimed, completed(final_url="about:blank"))
+    assert (ended.status, ended.reason) == (RunStatus.COMPLETED, None)
 
 
 async def test_a_run_that_nothing_follows_is_no_chain(core: Core, clock: MoveableClock) -> None:

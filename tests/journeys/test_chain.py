@@ -64,9 +64,10 @@ async def test_the_second_task_reads_the_first_ones_file_and_cannot_change_it(po
         say(Use(f"{OURS}save_file", {"path": "news.json", "caption": "The news"})),
         say(_submit("Ten articles")),
         say("Done."),
-        say(_browse()),
         say(Use("Bash", {"command": f"cat {PATH} {INPUTS}/result.json; touch {INPUTS}/mine || echo REFUSED"})),
-        say(_submit("Three trends")),
+        say(
+            Use(f"{OURS}submit_result", {"summary": "Three trends"})
+        ),  # it visits no page: what it read is its evidence
         say("Done."),
     )
     async with world(podman_socket, *script) as here, here.box.core() as core:
