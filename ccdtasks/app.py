@@ -35,6 +35,7 @@ from ccdtasks.engine.parts import Parts, Patience
 from ccdtasks.engine.places import PlacesLoop
 from ccdtasks.engine.pushing import PushingLoop
 from ccdtasks.engine.reaper import Reaper
+from ccdtasks.engine.uploading import UploadLoop
 from ccdtasks.engine.watchdog import LagWatchdog
 from ccdtasks.errors import Invalid, Unavailable
 from ccdtasks.events import Bus
@@ -137,7 +138,7 @@ async def _run_loops(
         "lag-watchdog": LagWatchdog().run(),
         "dispatcher": dispatcher.run(),
         "reaper": Reaper(parts, dispatcher.holds).run(),
-        "keeper": parts.keeper.run(),
+        "uploads": UploadLoop(core, parts.keeper).run(),
         "places": PlacesLoop(core).run(),
         **({"pushes": PushingLoop(core, parts.pushover).run()} if parts.pushover.is_set_up else {}),
         "clockwork": Clockwork(core).run(),
@@ -199,7 +200,7 @@ def _bot(core: Core, parts: Parts) -> Bot | None:
         return None
     from ccdtasks.bot import Bot  # noqa: PLC0415  33 MB that only a process with Discord needs
 
-    return Bot(core, core.config, parts.keeper.store, parts.pushover)
+    return Bot(core, core.config, parts.keeper, parts.pushover)
 
 
 def _discord_loops(core: Core, bot: Bot | None, stop: asyncio.Event) -> dict[str, Coroutine[Any, Any, None]]:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from ccdtasks.adapters.storage import THREADS, HashingReader, Stored, TooLarge
-from ccdtasks.errors import NotFound, Unavailable
+from ccdtasks.adapters.storage import THREADS, HashingReader, Stored, TooLarge, attachment
+from ccdtasks.errors import CcdError, NotFound, Unavailable
 
 _CONNECT_TIMEOUT_S = 5
-_READ_TIMEOUT_S = 60
+_READ_TIMEOUT_S = 20
+_ATTEMPTS = 2
+_PART_BYTES = 8 << 20
 
 T = TypeVar("T")
 
@@ -42,24 +45,31 @@ class S3Store:
         self._client: Any = None
 
     async def put(self, key: str, descriptor: int, *, content_type: str, max_bytes: int) -> Stored:
-        """Uploads an open file (the descriptor stays open) to `key`; visible only when complete."""
+        """Uploads an open file (the descriptor stays open) to `key`; visible only when complete.
+
+        The server checks the SHA-256 of each part, which our signature covers, and is asked for the size at the end.
+        """
         return await self._run(self._put, key, os.dup(descriptor), content_type, max_bytes)
 
     async def read(self, location: str, max_bytes: int) -> bytes:
         """The whole artifact, or `TooLarge`."""
         return await self._run(self._read, location, max_bytes)
 
+    async def fetch(self, location: str, descriptor: int) -> Stored:
+        """Downloads the artifact into an open file (the descriptor stays open), however large it is."""
+        return await self._run(self._fetch, location, os.dup(descriptor))
+
     async def delete(self, location: str) -> None:
         """Removes it; absent is success."""
         await self._run(lambda: self._s3().delete_object(Bucket=self.bucket, Key=location))
 
     async def link(self, location: str, *, name: str, ttl_s: int) -> str | None:
-        """A signed link that downloads the artifact as `name` and expires after `ttl_s`."""
-        quoted = name.replace("\\", "_").replace('"', "_")
+        """A signed link that saves the artifact as `name`, and never shows it, until `ttl_s` are over."""
         params = {
             "Bucket": self.bucket,
             "Key": location,
-            "ResponseContentDisposition": f'attachment; filename="{quoted}"',
+            "ResponseContentDisposition": attachment(name),
+            "ResponseContentType": "application/octet-stream",
         }
         return await self._run(
             lambda: str(self._s3().generate_presigned_url("get_object", Params=params, ExpiresIn=ttl_s))
@@ -76,23 +86,18 @@ class S3Store:
     async def _run(self, function: Callable[..., T], *arguments: Any) -> T:
         try:
             return await asyncio.get_running_loop().run_in_executor(self._executor, function, *arguments)
-        except TooLarge:
+        except CcdError:
             raise
-        except OSError as error:
-            raise self._unavailable(error) from error
-        except Exception as error:
-            code = getattr(error, "response", {}).get("Error", {}).get("Code", "")
+        except Exception as error:  # boto3 raises its own, urllib3's, the system's, and ValueError for odd settings
+            code = _code_of(error)
             if code in ("NoSuchKey", "404"):
                 raise NotFound("That file is no longer in the store.") from None
-            if type(error).__module__.startswith(("botocore", "boto3", "s3transfer")):
-                raise self._unavailable(error) from error
-            raise
+            raise self._unavailable(code) from error
 
-    def _unavailable(self, error: Exception) -> Unavailable:
-        code = getattr(error, "response", {}).get("Error", {}).get("Code", "") or type(error).__name__
+    def _unavailable(self, why: str) -> Unavailable:
         return Unavailable(
             "store",
-            f"The bucket {self.bucket} cannot be used: {code}.",
+            f"The bucket {self.bucket} cannot be used: {why}.",
             "Check the [storage] table of the configuration.",
         )
 
@@ -102,9 +107,15 @@ class S3Store:
                 import boto3  # noqa: PLC0415  39 MB that only this store needs
                 from botocore.config import Config  # noqa: PLC0415
 
-                retries = {"mode": "standard", "max_attempts": 3}
                 config = Config(  # type: ignore[no-untyped-call]
-                    connect_timeout=_CONNECT_TIMEOUT_S, read_timeout=_READ_TIMEOUT_S, retries=retries
+                    connect_timeout=_CONNECT_TIMEOUT_S,
+                    read_timeout=_READ_TIMEOUT_S,
+                    retries={"mode": "standard", "total_max_attempts": _ATTEMPTS},
+                    signature_version="s3v4",
+                    s3={"payload_signing_enabled": True},
+                    # The newer checksums are unknown to many servers of others; the signed payload is known to all.
+                    request_checksum_calculation="when_required",
+                    response_checksum_validation="when_required",
                 )
                 self._client = boto3.client("s3", config=config, **self._options)  # type: ignore[no-untyped-call]
             return self._client
@@ -116,9 +127,18 @@ class S3Store:
             source.seek(0)
             hashing = HashingReader(source, max_bytes)
             extra = {"ContentType": content_type}
-            transfer = TransferConfig(use_threads=False)  # type: ignore[no-untyped-call]
+            transfer = TransferConfig(  # type: ignore[no-untyped-call]
+                use_threads=False, multipart_threshold=_PART_BYTES, multipart_chunksize=_PART_BYTES
+            )
             self._s3().upload_fileobj(hashing, self.bucket, key, ExtraArgs=extra, Config=transfer)
-            return hashing.stored(key)
+        there_bytes = self._s3().head_object(Bucket=self.bucket, Key=key)["ContentLength"]
+        if there_bytes != hashing.size_bytes:
+            raise Unavailable(
+                "store",
+                f"The bucket {self.bucket} kept {there_bytes} of {hashing.size_bytes} bytes.",
+                "it is sent again; look after the store if that does not help",
+            )
+        return hashing.stored(key)
 
     def _read(self, location: str, max_bytes: int) -> bytes:
         with self._s3().get_object(Bucket=self.bucket, Key=location)["Body"] as body:
@@ -126,3 +146,17 @@ class S3Store:
         if len(data) > max_bytes:
             raise TooLarge("The file is larger than allowed.")
         return data
+
+    def _fetch(self, location: str, descriptor: int) -> Stored:
+        with (
+            os.fdopen(descriptor, "wb") as target,
+            self._s3().get_object(Bucket=self.bucket, Key=location)["Body"] as body,
+        ):
+            return HashingReader(body, sys.maxsize).copy_to(target, location)
+
+
+def _code_of(error: Exception) -> str:
+    """What the server called the mistake, else the kind of the error."""
+    response = getattr(error, "response", None)
+    said = response.get("Error", {}).get("Code") if isinstance(response, dict) else None
+    return str(said or type(error).__name__)

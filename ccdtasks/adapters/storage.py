@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -53,6 +54,13 @@ class HashingReader:
         self._hash.update(data)
         return data
 
+    def copy_to(self, target: BinaryIO, location: str) -> Stored:
+        """Copies all that is left into `target`."""
+        while data := self.read(CHUNK_BYTES):
+            target.write(data)
+        target.flush()
+        return self.stored(location)
+
     def stored(self, location: str) -> Stored:
         return Stored(location, self.size_bytes, self._hash.hexdigest())
 
@@ -78,9 +86,17 @@ class LocalStore:
         """The whole artifact, or `TooLarge`."""
         return await self._run(self._read, location, max_bytes)
 
+    async def fetch(self, location: str, descriptor: int) -> Stored:
+        """Copies the artifact into an open file (the descriptor stays open), however large it is."""
+        return await self._run(self._fetch, location, os.dup(descriptor))
+
     async def delete(self, location: str) -> None:
-        """Removes it; absent is success."""
-        await self._run(lambda: self.path(location).unlink(missing_ok=True))
+        """Removes it, and its folder when that is empty then; absent is success."""
+        await self._run(self._delete, location)
+
+    async def names(self, unchanged_since_s: float) -> list[str]:
+        """The locations of what lies here and was not written to since that time of the system's clock."""
+        return await self._run(self._names, unchanged_since_s)
 
     async def link(self, location: str, *, name: str, ttl_s: int) -> str | None:
         """None: local files are served by the web part, which signs its own links."""
@@ -115,22 +131,20 @@ class LocalStore:
         with os.fdopen(descriptor, "rb") as source:
             source.seek(0)
             target = self.path(key)
-            target.parent.mkdir(parents=True, exist_ok=True)
+            target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             hashing = HashingReader(source, max_bytes)
             # A name that is the same each time: what a crash leaves is written over when the file is kept again.
             part = target.with_name(f".part-{hashlib.sha256(target.name.encode()).hexdigest()[:16]}")
             try:
                 with part.open("wb") as copy:
                     os.fchmod(copy.fileno(), 0o600)
-                    while data := hashing.read(CHUNK_BYTES):
-                        copy.write(data)
-                    copy.flush()
+                    stored = hashing.copy_to(copy, key)
                     os.fsync(copy.fileno())
                 os.replace(part, target)
             except BaseException:
                 part.unlink(missing_ok=True)
                 raise
-            return hashing.stored(key)
+            return stored
 
     def _read(self, location: str, max_bytes: int) -> bytes:
         with self.path(location).open("rb") as file:
@@ -138,6 +152,28 @@ class LocalStore:
         if len(data) > max_bytes:
             raise TooLarge("The file is larger than allowed.")
         return data
+
+    def _fetch(self, location: str, descriptor: int) -> Stored:
+        with os.fdopen(descriptor, "wb") as target, self.path(location).open("rb") as source:
+            return HashingReader(source, sys.maxsize).copy_to(target, location)
+
+    def _delete(self, location: str) -> None:
+        path = self.path(location)
+        path.unlink(missing_ok=True)
+        for folder in path.parents:
+            if not folder.is_relative_to(self.root.resolve()) or folder == self.root.resolve():
+                return
+            try:
+                folder.rmdir()
+            except OSError:  # there is more in it, or it is gone
+                return
+
+    def _names(self, unchanged_since_s: float) -> list[str]:
+        return [
+            str(path.relative_to(self.root))
+            for path in self.root.rglob("*")
+            if path.is_file() and path.stat().st_mtime < unchanged_since_s
+        ]
 
     def _check(self) -> None:
         self.root.mkdir(parents=True, exist_ok=True)

@@ -14,7 +14,7 @@ from ccdtasks.bot import answering, permissions, statistics
 from ccdtasks.bot.places import Places, absent
 from ccdtasks.bot.projection import Projection
 from ccdtasks.bot.tree import Tree
-from ccdtasks.bot.uploads import Store
+from ccdtasks.bot.uploads import Files
 from ccdtasks.bot.views import BUTTONS
 from ccdtasks.config import Config
 from ccdtasks.core import Core
@@ -36,7 +36,7 @@ class Bot(discord.Client):
         self,
         core: Core,
         config: Config,
-        store: Store | None = None,
+        files: Files | None = None,
         pushover: Pushover | None = None,
         register_again_s: float = 60,
     ) -> None:
@@ -54,7 +54,7 @@ class Bot(discord.Client):
         self.guild_id = config.discord.guild_id
         self.trouble: str | None = "not connected yet"
         self.places = Places(self)
-        self.projection = Projection(self, store)
+        self.projection = Projection(self, files)
         self.pushover = pushover or Pushover(None, config.pushover.api_url)
         self.painter = Painter(config.paths.data_dir / "cache" / "pictures")
         self.tree = Tree(self, self.guild_id)

@@ -45,9 +45,10 @@ log = logging.getLogger(__name__)
 class Projection:
     """The courier of the delivery loop."""
 
-    def __init__(self, bot: Bot, store: uploads.Store | None) -> None:
+    def __init__(self, bot: Bot, files: uploads.Files | None) -> None:
         self._bot = bot
-        self._store = store
+        ttl_s = bot.config.storage.link_ttl_s
+        self._shelf = uploads.Shelf(files, bot.core.links, ttl_s) if files else None
         self._sent: dict[UUID, int] = {}
         self._waiting: dict[UUID, tuple[float, Callable[[str], Awaitable[None]]]] = {}
 
@@ -56,8 +57,7 @@ class Projection:
         if not self._bot.is_online:
             raise absent()
         card = await self._card(message, view)
-        ttl_s = self._bot.config.storage.link_ttl_s
-        card = await uploads.load(card, self._store, ttl_s)
+        card = await uploads.load(card, self._shelf)
         try:
             with discord_errors("post this"):
                 return await self._route(message, view, card)

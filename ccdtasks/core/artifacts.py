@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import literal_column, select, update
+from sqlalchemy import literal_column, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ccdtasks.core.access import Access, Actor
+from ccdtasks.core.filenames import free_name
 from ccdtasks.core.outbox import Outbox
 from ccdtasks.core.pages import Page, page_size
 from ccdtasks.core.text import clean_line, clean_text
@@ -118,20 +118,25 @@ class Artifacts:
         self._access.require_owner(actor, run.owner_user_id, "see the files of this run")
         return artifact
 
-    async def unstored(self, limit: int = 50) -> Sequence[Artifact]:
-        """Files that still lie in a run folder and wait for the store."""
-        query = select(Artifact).where(Artifact.state == _LOCAL).order_by(Artifact.created_at).limit(limit)
+    async def unstored(self, after: Artifact | None = None, limit: int = 50) -> Sequence[Artifact]:
+        """Files that wait for a remote store, the oldest first; those behind `after`."""
+        query = select(Artifact).where(Artifact.state == _LOCAL).order_by(Artifact.created_at, Artifact.id).limit(limit)
+        if after is not None:
+            query = query.where(tuple_(Artifact.created_at, Artifact.id) > (after.created_at, after.id))
         async with self._db.read() as session:
             return (await session.scalars(query)).all()
 
     async def stored(self, artifact_id: UUID, location: str) -> None:
-        """Notes the key under which the store holds the file; a result that was told without it is told again."""
+        """Notes the key under which the store holds the file; with the last of a run its result is told again."""
         async with self._db.write() as session:
-            artifact = await session.get_one(Artifact, artifact_id)
+            artifact = await session.get_one(Artifact, artifact_id, with_for_update=True)
             artifact.state, artifact.location, artifact.note = ArtifactState.STORED, location, None
-            run = await session.get_one(TaskRun, artifact.run_id)
+            run = await session.get_one(TaskRun, artifact.run_id, with_for_update=True)
             run.minio_artifacts = {**(run.minio_artifacts or {}), artifact.name: location}
-            await self._outbox.touch(session, run.id, "result")
+            await session.flush()
+            waiting = select(Artifact.id).where(Artifact.run_id == run.id, Artifact.state == _LOCAL).limit(1)
+            if await session.scalar(waiting) is None:
+                await self._outbox.touch(session, run.id, "result")
 
     async def missing(self, artifact_id: UUID, note: str) -> None:
         """Notes that the file is lost, and why."""
@@ -146,17 +151,3 @@ class Artifacts:
 async def artifacts_of(session: AsyncSession, run_id: UUID) -> Sequence[Artifact]:
     """The files of a run, as the caller's transaction sees them."""
     return (await session.scalars(select(Artifact).where(Artifact.run_id == run_id).order_by(Artifact.name))).all()
-
-
-def free_name(name: str, taken: set[str]) -> str:
-    """A file name without folders and odd characters that is not taken yet: `a.csv`, then `a (2).csv`."""
-    path = PurePosixPath(clean_line(name, 4000).replace("\\", "/"))
-    stem = (
-        "".join(sign if sign.isalnum() or sign in " ._-()" else "_" for sign in path.stem)[:100].strip(" .") or "file"
-    )
-    suffix = "".join(sign for sign in path.suffix if sign.isalnum() or sign == ".")[:20]
-    candidate, number = stem + suffix, 1
-    while candidate in taken:
-        number += 1
-        candidate = f"{stem} ({number}){suffix}"
-    return candidate

@@ -15,6 +15,7 @@ from ccdtasks.core.claims import Claim
 from ccdtasks.core.endings import Outcome, judged
 from ccdtasks.core.reasons import WORDS
 from ccdtasks.core.report import REPORT, Evidence, failure_report
+from ccdtasks.core.filenames import folder_name
 from ccdtasks.core.results import stored_result
 from ccdtasks.core.states import FINAL
 from ccdtasks.core.tables import csv_text
@@ -57,16 +58,19 @@ async def collect(
     """
     claim = brief.claim
     await _take_whole_result(parts, claim, folder)
-    prefix = f"runs/{claim.run_id}/{claim.epoch}"
+    task_name = (await parts.core.runs.load(claim.run_id)).task.task_name
+    prefix = f"{folder_name(task_name)}/{claim.run_id}/{claim.epoch}"
     captions = await _captions(parts, claim)
     kept = await parts.keeper.keep_folder(folder.guest, prefix, captions, brief.out_bytes_max)
-    drafts = [*await _result_files(parts, claim, prefix, {draft.name for draft in kept.values()}), *kept.values()]
+    taken = {draft.name for draft in kept.values()}
+    drafts = [*await _result_files(parts, claim, prefix, taken), *kept.values()]
     detail = None
     if word is None:
         output = await _container_output(parts, claim)
         if output:
             detail = output[-8000:]
-            drafts.append(await parts.keeper.keep_bytes("container.log", output.encode(), prefix, ArtifactKind.LOG))
+            said = output.encode()
+            drafts.append(await parts.keeper.keep_bytes("container.log", said, prefix, ArtifactKind.LOG, taken))
     word = word or {}
     final = kept.get(str(word.get("final_screenshot")).removeprefix("out/"))
     metrics = word.get("metrics")
@@ -167,10 +171,11 @@ async def _result_files(parts: Parts, claim: Claim, prefix: str, taken: set[str]
     for name, rows in result.tables.items():
         if rows:
             files[f"results-{name}.csv"] = (_BOM + csv_text(rows), ArtifactKind.TABLE)
+    given = set(taken)
     return [
-        await parts.keeper.keep_bytes(name, text.encode(), prefix, kind)
+        await parts.keeper.keep_bytes(name, text.encode(), prefix, kind, taken)
         for name, (text, kind) in files.items()
-        if name not in taken
+        if name not in given
     ]
 
 

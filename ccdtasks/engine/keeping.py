@@ -3,28 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 import mimetypes
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import Executor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 from ccdtasks.adapters.storage import LocalStore, Stored, TooLarge
 from ccdtasks.core import Core
-from ccdtasks.core.artifacts import ArtifactDraft, free_name
+from ccdtasks.core.artifacts import ArtifactDraft
+from ccdtasks.core.filenames import free_name
 from ccdtasks.db.enums import ArtifactKind, ArtifactState
 from ccdtasks.db.models import Artifact
 from ccdtasks.engine.guest import GuestFile, GuestFolder, Trap
-from ccdtasks.errors import CcdError, NotFound
+from ccdtasks.errors import CcdError, NotFound, Unavailable
 
 _log = logging.getLogger(__name__)
 
 _FILES_MAX = 200
-_RETRY_EVERY_S = 30.0
+_MORE = "more files"
 _IMAGES = (".png", ".jpg", ".jpeg", ".webp")
 _TABLES = (".csv", ".tsv", ".xlsx")
 _TYPES = {".jsonl": "application/x-ndjson", ".log": "text/plain", ".md": "text/markdown", ".yml": "text/plain"}
@@ -35,6 +36,7 @@ class ArtifactStore(Protocol):
 
     async def put(self, key: str, descriptor: int, *, content_type: str, max_bytes: int) -> Stored: ...
     async def read(self, location: str, max_bytes: int) -> bytes: ...
+    async def fetch(self, location: str, descriptor: int) -> Stored: ...
     async def delete(self, location: str) -> None: ...
     async def link(self, location: str, *, name: str, ttl_s: int) -> str | None: ...
     async def check(self) -> None: ...
@@ -42,12 +44,15 @@ class ArtifactStore(Protocol):
 
 
 class Keeper:
-    """Keeps files under keys of a run. What a remote store does not take now waits in `spool` and is sent later."""
+    """Keeps files under keys of a run.
+
+    What is meant for a remote store lies in `spool` first, so that no run waits for it: `engine.uploading` sends it.
+    """
 
     def __init__(self, core: Core, store: ArtifactStore, spool: LocalStore | None, threads: Executor) -> None:
         self._core = core
         self.store = store
-        self._spool = spool
+        self.spool = spool
         self._threads = threads
 
     async def keep_folder(
@@ -68,12 +73,19 @@ class Keeper:
             left_bytes -= draft.size_bytes if draft.state is not ArtifactState.MISSING else 0
             drafts[path] = draft
         if listing.is_cut:
-            _log.warning("%s: more files than are kept", prefix)
+            drafts[_MORE] = _Source(_MORE, ArtifactKind.DOWNLOAD, 0).missing(
+                f"There were more files than are kept: {_FILES_MAX} of a run at most."
+            )
         return drafts
 
-    async def keep_bytes(self, name: str, data: bytes, prefix: str, kind: ArtifactKind) -> ArtifactDraft:
-        """Keeps a file that we made ourselves."""
-        descriptor = os.memfd_create(name)
+    async def keep_bytes(
+        self, name: str, data: bytes, prefix: str, kind: ArtifactKind, taken: set[str] | None = None
+    ) -> ArtifactDraft:
+        """Keeps a file that we made ourselves, under a name that is not among the `taken`, to which it is added."""
+        taken = set() if taken is None else taken
+        name = free_name(name, taken)
+        taken.add(name)
+        descriptor = os.memfd_create("artifact")
         try:
             with os.fdopen(os.dup(descriptor), "wb") as file:
                 file.write(data)
@@ -81,38 +93,9 @@ class Keeper:
         finally:
             os.close(descriptor)
 
-    async def run(self) -> None:
-        """Sends what waits in the spool, until cancelled."""
-        while True:
-            try:
-                await self.send_spooled()
-            except CcdError as error:
-                _log.warning("artifacts wait for the store: %s", error.message)
-            await asyncio.sleep(_RETRY_EVERY_S)
-
-    async def send_spooled(self) -> None:
-        """Sends what waits in the spool. Raises `Unavailable("store")` when the store is still away."""
-        if self._spool is None:
-            return
-        for artifact in await self._core.artifacts.unstored():
-            location = artifact.location or ""
-            try:
-                with self._opened(self._spool, location) as descriptor:
-                    await self.store.put(
-                        location,
-                        descriptor,
-                        content_type=artifact.content_type,
-                        max_bytes=artifact.size_bytes,
-                    )
-            except FileNotFoundError:
-                await self._core.artifacts.missing(artifact.id, "The file was lost before the store took it.")
-                continue
-            await self._core.artifacts.stored(artifact.id, location)
-            await self._spool.delete(location)
-
     async def read(self, location: str, state: ArtifactState, max_bytes: int) -> bytes:
         """The bytes of an artifact, wherever it lies. Raises `TooLarge`, NotFound or Unavailable."""
-        holder = self._spool if state is ArtifactState.LOCAL and self._spool else self.store
+        holder = self.spool if state is ArtifactState.LOCAL and self.spool else self.store
         return await holder.read(location, max_bytes)
 
     def path_of(self, artifact: Artifact) -> Path | None:
@@ -126,25 +109,30 @@ class Keeper:
             raise NotFound("That file is no longer in the store.") from None
 
     async def bytes_of(self, artifact: Artifact, max_bytes: int) -> bytes:
-        """The whole file, wherever it lies. Raises `TooLarge`, NotFound or Unavailable."""
-        return await self._holder(artifact).read(artifact.location or "", max_bytes)
+        """The whole file. Raises `TooLarge`, NotFound, or Unavailable, also when these are not the bytes we kept."""
+        data = await self._holder(artifact).read(artifact.location or "", max_bytes)
+        if artifact.sha256 is not None and artifact.sha256 != hashlib.sha256(data).hexdigest():
+            raise damaged(artifact)
+        return data
+
+    async def fetch(self, artifact: Artifact, descriptor: int) -> None:
+        """Copies the file, however large, into an open one. Raises as `bytes_of` does."""
+        stored = await self._holder(artifact).fetch(artifact.location or "", descriptor)
+        if artifact.sha256 is not None and artifact.sha256 != stored.sha256:
+            raise damaged(artifact)
 
     async def link_of(self, artifact: Artifact, ttl_s: int) -> str | None:
         """A link of the remote store itself; None when it lies on this machine."""
         return await self._holder(artifact).link(artifact.location or "", name=artifact.name, ttl_s=ttl_s)
 
+    async def delete(self, artifact: Artifact) -> None:
+        """Removes it from where it lies; absent is success. Raises NotFound for one that lies nowhere, Unavailable."""
+        await self._holder(artifact).delete(artifact.location or "")
+
     def _holder(self, artifact: Artifact) -> ArtifactStore:
         if artifact.state is ArtifactState.MISSING or not artifact.location:
             raise NotFound(f"{artifact.name} is not there. {artifact.note or ''}".strip())
-        return self._spool if artifact.state is ArtifactState.LOCAL and self._spool else self.store
-
-    @contextmanager
-    def _opened(self, spool: LocalStore, location: str) -> Iterator[int]:
-        descriptor = os.open(spool.root / location, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        try:
-            yield descriptor
-        finally:
-            os.close(descriptor)
+        return self.spool if artifact.state is ArtifactState.LOCAL and self.spool else self.store
 
     async def _keep_file(
         self, folder: GuestFolder, file: GuestFile, source: _Source, prefix: str, max_bytes: int
@@ -156,21 +144,16 @@ class Keeper:
             return source.missing("The file could not be read.")
 
     async def _keep(self, source: _Source, descriptor: int, prefix: str, max_bytes: int) -> ArtifactDraft:
-        notes = []
-        for state, store in ((ArtifactState.STORED, self.store), (ArtifactState.LOCAL, self._spool)):
-            if store is None:
-                continue
-            key, content_type = f"{prefix}/{source.name}", type_of(source.name)
-            try:
-                stored = await store.put(key, descriptor, content_type=content_type, max_bytes=max_bytes)
-            except TooLarge:
-                return source.missing("The files of the run are larger than what is kept.")
-            except CcdError as error:
-                _log.warning("%s could not be kept: %s", key, error.message)
-                notes.append(error.message)
-                continue
-            return source.kept(state, stored)
-        return source.missing(" ".join(notes))
+        key, content_type, place = f"{prefix}/{source.name}", type_of(source.name), self.spool or self.store
+        state = ArtifactState.LOCAL if self.spool else ArtifactState.STORED
+        try:
+            stored = await place.put(key, descriptor, content_type=content_type, max_bytes=max_bytes)
+        except TooLarge:
+            return source.missing("The files of the run are larger than what is kept.")
+        except CcdError as error:
+            _log.warning("%s could not be kept: %s", key, error.message)
+            return source.missing(error.message)
+        return source.kept(state, stored)
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +187,12 @@ class _Source:
             state=ArtifactState.MISSING,
             note=note,
         )
+
+
+def damaged(artifact: Artifact) -> Unavailable:
+    """The store gave other bytes than it was given."""
+    message = f"{artifact.name} is damaged in the store: these are not the bytes that the run left."
+    return Unavailable("store", message, "look after the disk or the bucket")
 
 
 def kind_of(path: str) -> ArtifactKind:

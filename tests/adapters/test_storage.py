@@ -118,12 +118,13 @@ async def test_a_signed_link_downloads_the_file_under_its_name(s3_url: str, tmp_
         store = _s3(s3_url)
         with _open(tmp_path / "source", b"a,b") as source:
             stored = await store.put("run/x", source, content_type="text/csv", max_bytes=10)
-        link = await store.link(stored.location, name='pri"ces.csv', ttl_s=60)
+        link = await store.link(stored.location, name='pri"ces 🇩.csv', ttl_s=60)
         assert link is not None
         async with session.get(link) as answer:
             assert await answer.read() == b"a,b"
-            assert answer.headers["Content-Disposition"] == 'attachment; filename="pri_ces.csv"'
-            assert answer.content_type == "text/csv"
+            said = answer.headers["Content-Disposition"]
+            assert said == "attachment; filename=\"pri_ces _.csv\"; filename*=UTF-8''pri%22ces%20%F0%9F%87%A9.csv"
+            assert answer.content_type == "application/octet-stream"
         await store.close()
 
 

@@ -21,6 +21,7 @@ from ccdtasks.core.artifacts import ArtifactDraft
 from ccdtasks.core.claims import Claim
 from ccdtasks.core.endings import Outcome
 from ccdtasks.db.enums import ArtifactKind, ArtifactState
+from ccdtasks.db.models import Artifact
 from ccdtasks.engine.delivery import DeliveryLoop
 from ccdtasks.errors import CcdError
 from tests.doubles.discord.rules import RuleBook
@@ -39,13 +40,16 @@ class Shelf:
         self.url: str | None = None
         self.away: CcdError | None = None
 
-    async def read(self, location: str, max_bytes: int) -> bytes:
+    def path_of(self, artifact: Artifact) -> Path | None:
+        return Path("/srv/ccdtasks") / (artifact.location or "") if self.url is None else None
+
+    async def bytes_of(self, artifact: Artifact, max_bytes: int) -> bytes:
         if self.away:
             raise self.away
-        return self.files[location][:max_bytes]
+        return self.files[artifact.location or ""][:max_bytes]
 
-    async def link(self, location: str, *, name: str, ttl_s: int) -> str | None:
-        return f"{self.url}/{location}?ttl={ttl_s}" if self.url else None
+    async def link_of(self, artifact: Artifact, ttl_s: int) -> str | None:
+        return f"{self.url}/{artifact.location}?ttl={ttl_s}" if self.url else None
 
 
 @dataclass

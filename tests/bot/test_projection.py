@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from ccdtasks.config import Config, ServerConfig
 from ccdtasks.core.access import SHELL
 from ccdtasks.core.endings import Outcome
 from ccdtasks.core.tasks import TaskDraft
@@ -66,7 +67,7 @@ async def test_a_run_from_start_to_result_in_its_thread(world: World) -> None:
     assert "1\\. **United** · price: 342" in (embed.description or "")
     assert "5\\. **Delta** · price: 445" in (embed.description or "")
     assert "Spirit" not in (embed.description or "")
-    assert "1 more row in results.csv" in (embed.description or "")
+    assert "1 more row in View Details" in (embed.description or "")
     assert "🔔 2 options below $400" in (embed.description or "")
     assert "12 pages · 247 requests · 8.3 MB" in (embed.footer.text or "")
     assert embed.image.url is not None
@@ -274,6 +275,71 @@ async def test_files_that_do_not_fit_are_named_with_a_link_or_a_reason(world: Wo
     result = world.thread("ticket-checker").history()[-1]
     assert "video.bin" not in {each.filename for each in result.attachments}
     assert "video.bin (11.5 MB): https://minio.example/video.bin?ttl=604800" in result.embeds[0].description
+
+
+async def test_a_file_that_does_not_fit_is_where_the_box_keeps_it(world: World) -> None:
+    """Without an address of ours and without a remote store there is no link, but nobody has to guess."""
+    await world.make()
+    await world.alice.slash(world.lobby, "task-start", task="ticket-checker")
+    claim = await world.begin()
+    await world.log(claim, RESULT)
+    huge = replace(world.stored("video.bin", b"x", ArtifactKind.DOWNLOAD), size_bytes=11 * 1024 * 1024)
+    outcome = _completed(world)
+    await world.end(claim, replace(outcome, artifacts=[*outcome.artifacts, huge]))
+    await world.deliver()
+    told = world.thread("ticket-checker").history()[-1].embeds[0].description
+    assert "video.bin (11.5 MB): too large for Discord, it lies on the server: `/srv/ccdtasks/video.bin`" in told
+
+
+class TestWithAnAddressOfOurs:
+    @pytest.fixture
+    def config(self, config: Config) -> Config:
+        return config.model_copy(update={"server": ServerConfig(public_url="https://tasks.example.com")})
+
+    async def test_links_lead_to_us(self, world: World) -> None:
+        await world.make()
+        await world.alice.slash(world.lobby, "task-start", task="ticket-checker")
+        claim = await world.begin()
+        await world.log(claim, RESULT)
+        huge = replace(world.stored("video.bin", b"x", ArtifactKind.DOWNLOAD), size_bytes=11 * 1024 * 1024)
+        outcome = _completed(world)
+        await world.end(claim, replace(outcome, artifacts=[*outcome.artifacts, huge]))
+        await world.deliver()
+        told = world.thread("ticket-checker").history()[-1].embeds[0].description
+        artifact = await world.core.artifacts.find(SHELL, claim.run_id, "video.bin")
+        assert f"video.bin (11.5 MB): https://tasks.example.com/files/{artifact.id}?t=" in told
+        token = told.partition("?t=")[2].split()[0]
+        world.core.links.require_file(artifact.id, token)
+
+    async def test_what_discord_takes_no_part_of_is_linked_too(self, world: World) -> None:
+        await world.make()
+        await world.alice.slash(world.lobby, "task-start", task="ticket-checker")
+        claim = await world.begin()
+        await world.log(claim, RESULT)
+        await world.deliver()
+        await world.end(claim, _completed(world))
+        world.env.inject_error("POST", "/channels/*/messages", status=413, code=40005)
+        await world.deliver()
+        result = world.thread("ticket-checker").history()[-1]
+        assert result.attachments == []
+        for name in ("results.csv", "final.png", "results.json"):
+            assert f"{name} (" in result.embeds[0].description
+        assert result.embeds[0].description.count("https://tasks.example.com/files/") == 3
+
+
+async def test_of_many_files_that_do_not_fit_it_is_said_where_all_are(world: World) -> None:
+    await world.make()
+    await world.alice.slash(world.lobby, "task-start", task="ticket-checker")
+    claim = await world.begin()
+    await world.log(claim, RESULT)
+    huge = world.stored("video.bin", b"x", ArtifactKind.DOWNLOAD)
+    drafts = [replace(huge, name=f"{number:02}.bin", size_bytes=11 * 1024 * 1024) for number in range(40)]
+    outcome = _completed(world)
+    await world.end(claim, replace(outcome, artifacts=[*outcome.artifacts, *drafts]))
+    await world.deliver()
+    told = world.thread("ticket-checker").history()[-1].embeds[0].description
+    assert "… and 32 more files: /task-files" in told
+    assert "00.bin" in told
 
 
 async def test_a_file_that_comes_late_is_added_to_the_result(world: World) -> None:

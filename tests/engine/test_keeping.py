@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -15,7 +16,7 @@ from ccdtasks.core.access import SHELL
 from ccdtasks.core.claims import Claim
 from ccdtasks.core.endings import Outcome
 from ccdtasks.core.tasks import TaskDraft
-from ccdtasks.db.enums import ArtifactKind, ArtifactState, Reason, RunStatus
+from ccdtasks.db.enums import ArtifactKind, ArtifactState, RunStatus
 from ccdtasks.engine.guest import GuestFolder
 from ccdtasks.engine.keeping import Keeper, kind_of, type_of
 from ccdtasks.errors import Unavailable
@@ -50,42 +51,6 @@ async def _claim(core: Core) -> Claim:
     return claim
 
 
-async def test_a_store_that_is_away_delays_a_file_and_loses_nothing(
-    core: Core, guest: GuestFolder, tmp_path: Path
-) -> None:
-    """The store's folder cannot be made at first: a file is in its way."""
-    (tmp_path / "mount").touch()
-    claim = await _claim(core)
-    async with _keeper(core, tmp_path / "mount/store", tmp_path / "spool") as keeper:
-        drafts = await keeper.keep_folder(guest, "runs/1", {"a.csv": "All"}, 1000)
-        draft = drafts["a.csv"]
-        assert (draft.state, draft.location, draft.caption) == (ArtifactState.LOCAL, "runs/1/a.csv", "All")
-        await core.claims.finish(claim, Outcome(RunStatus.FAILED, Reason.AGENT_ERROR, artifacts=[draft]))
-        assert await keeper.read("runs/1/a.csv", ArtifactState.LOCAL, 10) == b"a,b"
-        with pytest.raises(Unavailable):
-            await keeper.send_spooled()
-        (tmp_path / "mount").unlink()
-        await keeper.send_spooled()
-        [artifact] = (await core.runs.load(claim.run_id)).artifacts
-        assert artifact.state is ArtifactState.STORED
-        assert await keeper.read(artifact.location or "", artifact.state, 10) == b"a,b"
-        assert not (tmp_path / "spool/runs/1/a.csv").exists()
-
-
-async def test_a_spooled_file_that_got_lost_is_noted(core: Core, guest: GuestFolder, tmp_path: Path) -> None:
-    (tmp_path / "mount").touch()
-    claim = await _claim(core)
-    async with _keeper(core, tmp_path / "mount/store", tmp_path / "spool") as keeper:
-        drafts = await keeper.keep_folder(guest, "runs/1", {}, 1000)
-        await core.claims.finish(claim, Outcome(RunStatus.FAILED, artifacts=list(drafts.values())))
-        (tmp_path / "spool/runs/1/a.csv").unlink()
-        (tmp_path / "mount").unlink()
-        await keeper.send_spooled()
-        [artifact] = (await core.runs.load(claim.run_id)).artifacts
-        assert artifact.state is ArtifactState.MISSING
-        assert "lost" in (artifact.note or "")
-
-
 async def test_without_any_place_a_file_is_missing_with_a_note(core: Core, guest: GuestFolder, tmp_path: Path) -> None:
     (tmp_path / "mount").touch()
     async with _keeper(core, tmp_path / "mount/store", None) as keeper:
@@ -110,6 +75,61 @@ async def test_files_of_one_name_in_two_folders_are_both_kept(core: Core, guest:
         drafts = await keeper.keep_folder(guest, "runs/1", {}, 1000)
         kept = {path: await keeper.store.read(draft.location or "", 100) for path, draft in drafts.items()}
     assert kept == {"a.csv": b"a,b", "sub/a.csv": b"other"}
+
+
+async def test_no_name_that_a_guest_can_choose_is_lost_or_escapes(
+    core: Core, guest: GuestFolder, tmp_path: Path
+) -> None:
+    """Emoji, writing from right to left, what turns it, the longest names, and bytes that are no text at all."""
+    names = ["✈️ 🇩🇪.csv", "دليل.csv", "x\u202egpj.exe", "x" * 255, "価" * 85, "..csv", "-rf", "a\nb", 'q"u`o.txt', " "]
+    for name in names:
+        (guest.path / "out" / name).write_text(name)
+    with open(os.fsencode(guest.path / "out") + b"/\xff\xfe.bin", "wb") as file:
+        file.write(b"raw")
+    (guest.path / "out/trap").symlink_to("/etc/passwd")
+    async with _keeper(core, tmp_path / "store", None) as keeper:
+        drafts = await keeper.keep_folder(guest, "chore/1/1", {}, 100_000)
+        kept = [await keeper.store.read(draft.location or "", 1000) for draft in drafts.values()]
+    assert {draft.state for draft in drafts.values()} == {ArtifactState.STORED}
+    assert sorted(kept) == sorted([name.encode() for name in names] + [b"raw", b"a,b"])
+    assert len({draft.location for draft in drafts.values()}) == len(names) + 2
+    assert {path.parent for path in (tmp_path / "store").rglob("*") if path.is_file()} == {tmp_path / "store/chore/1/1"}
+    assert not any("\u202e" in draft.name for draft in drafts.values())
+
+
+async def test_what_we_write_ourselves_never_lands_on_a_file_of_the_guest(core: Core, tmp_path: Path) -> None:
+    async with _keeper(core, tmp_path / "store", None) as keeper:
+        taken = {"container.log"}
+        drafts = [
+            await keeper.keep_bytes(name, name.encode(), "chore/1/1", ArtifactKind.LOG, taken)
+            for name in ("container.log", "results-a/b.csv", "results-a|b.csv", "../../../etc/x", "x\x00" * 300)
+        ]
+        assert [draft.state for draft in drafts] == [ArtifactState.STORED] * 5
+        assert len({draft.location for draft in drafts} | {"chore/1/1/container.log"}) == 6
+
+
+async def test_that_there_were_too_many_files_is_told(core: Core, guest: GuestFolder, tmp_path: Path) -> None:
+    for number in range(250):
+        (guest.path / f"out/{number}.txt").write_text("x")
+    async with _keeper(core, tmp_path / "store", None) as keeper:
+        drafts = list((await keeper.keep_folder(guest, "chore/1/1", {}, 100_000)).values())
+    assert len(drafts) == 201
+    assert drafts[-1].state is ArtifactState.MISSING
+    assert "more files than are kept" in (drafts[-1].note or "")
+
+
+async def test_bytes_that_changed_in_the_store_are_refused(core: Core, guest: GuestFolder, tmp_path: Path) -> None:
+    claim = await _claim(core)
+    async with _keeper(core, tmp_path / "store", None) as keeper:
+        draft = (await keeper.keep_folder(guest, "chore/1/1", {}, 1000))["a.csv"]
+        await core.claims.finish(claim, Outcome(RunStatus.FAILED, artifacts=[draft]))
+        [artifact] = (await core.runs.load(claim.run_id)).artifacts
+        assert await keeper.bytes_of(artifact, 10) == b"a,b"
+        (tmp_path / "store/chore/1/1/a.csv").write_text("a,c")
+        with pytest.raises(Unavailable, match="damaged"):
+            await keeper.bytes_of(artifact, 10)
+        with (tmp_path / "copy").open("wb") as copy, pytest.raises(Unavailable, match="damaged"):
+            await keeper.fetch(artifact, copy.fileno())
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,8 @@ class File:
 class Card:
     """One message. `body` and `title` are Discord's Markdown, already harmless; `ping` is a user who is called.
 
-    `artifacts` are files of the run that are sent along; `image` names the one that the card shows inside.
+    `artifacts` are files of the run that are sent along; `image` names the one that the card shows inside; `instead`
+    says where they are when they cannot be sent.
     """
 
     title: str = ""
@@ -50,6 +51,7 @@ class Card:
     files: tuple[File, ...] = ()
     artifacts: tuple[Artifact, ...] = field(default=())
     image: str | None = None
+    instead: str = ""
 
     def text(self) -> str | None:
         """The message's own text: the ping and the content."""
@@ -75,8 +77,10 @@ class Card:
         return made
 
     def without_artifacts(self, note: str) -> Card:
-        """The same card when its files cannot be sent."""
-        return replace(self, artifacts=(), files=(), image=None, body=join(self.body, note))
+        """The same card when its files cannot be sent: with their places, else with `note`."""
+        words = self.instead or note
+        body = text.clamp(self.body, text.EMBED_DESCRIPTION - len(words) - 2)
+        return replace(self, artifacts=(), files=(), image=None, body=join(body, words), instead="")
 
 
 def join(*parts: str, gap: str = "\n\n") -> str:
