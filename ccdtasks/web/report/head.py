@@ -60,7 +60,7 @@ class Related:
 
     title: str
     look: Look
-    note: str
+    note: Markup
     is_this: bool
     href: str | None
 
@@ -71,7 +71,7 @@ class Failure:
 
     reason: str
     message: Markup
-    often: str
+    often: Markup
     hint: str
     next_try: str
     url: str | None
@@ -124,9 +124,11 @@ def failure_of(report: Report, room: Room) -> Failure | None:
     if run.status is not RunStatus.FAILED:
         return None
     reason = run.reason or Reason.AGENT_ERROR
-    often = ""
+    often = Markup("")
     if pattern and pattern.count > 1:
-        often = f"This happened in {pattern.count} of the last {pattern.of_last} runs ({pattern.words})."
+        often = room.take(
+            f"This happened in {pattern.count} of the last {pattern.of_last} runs ({pattern.words}).", 300
+        )
     following = next((each for each in report.attempts if each.attempt > run.attempt), None)
     next_try = ""
     if following and following.not_before and following.status is RunStatus.QUEUED:
@@ -164,20 +166,20 @@ def figures_of(report: Report) -> list[tuple[str, str]]:
     return [(name, value) for name, value in figures if value]
 
 
-def related_of(tries: Sequence[Try], report: Report, link: RunLink, *, by_task: bool) -> list[Related]:
+def related_of(tries: Sequence[Try], report: Report, link: RunLink, *, by_task: bool, room: Room) -> list[Related]:
     """Tries of one start, or tasks of one chain; nothing when there is but one."""
     if len(tries) < 2:
         return []
     related = []
     for each in tries:
         took = duration_text(each.duration_seconds) if each.duration_seconds is not None else ""
-        why = (each.error_message or "")[:200] if each.status is RunStatus.FAILED else ""
+        why = each.error_message or "" if each.status is RunStatus.FAILED else ""
         is_this = each.run_id == report.run.id
         related.append(
             Related(
                 title=each.task_name if by_task else f"Try {each.attempt}",
                 look=look_of(each),
-                note=" · ".join(part for part in (took, why) if part),
+                note=room.take(" · ".join(part for part in (took, why) if part), 200),
                 is_this=is_this,
                 href=None if is_this else link(each.run_id, each.owner_user_id),
             )

@@ -13,6 +13,7 @@ from aiohttp import web
 from ccdtasks.core.changes import stored_changes
 from ccdtasks.core.reports import Report
 from ccdtasks.core.states import FINAL
+from ccdtasks.core.text import clean_text
 from ccdtasks.db.enums import ArtifactKind, ArtifactState
 from ccdtasks.db.models import Artifact
 from ccdtasks.errors import CcdError
@@ -23,7 +24,7 @@ from ccdtasks.web.pages import page
 from ccdtasks.web.report import course, files, head, log, steps, tables
 from ccdtasks.web.report.address import Address
 from ccdtasks.web.report.markup import html_of, link_of
-from ccdtasks.web.report.words import Room
+from ccdtasks.web.report.words import Room, tame
 
 _PAGE_TEXT = "page.txt"
 _PAGE_TEXT_BYTES = 64 << 10
@@ -67,7 +68,7 @@ async def _page_text(request: web.Request, report: Report) -> str:
         return ""
     with suppress(CcdError):  # the report is of use without them
         data = await request.app[FILES].bytes_of(kept, _PAGE_TEXT_BYTES)
-        return data.decode(errors="replace")[:_PAGE_TEXT_SHOWN]
+        return tame(clean_text(data.decode(errors="replace"), _PAGE_TEXT_SHOWN))
     return ""
 
 
@@ -89,7 +90,7 @@ def _values(
         "run": run,
         "token": address.token,
         "task_name": room.take(task.task_name, 100),
-        "title": task.task_name,
+        "title": tame(task.task_name),
         "look": head.look_of(run),
         "facts": head.facts_of(report, now),
         "now_doing": head.waiting_of(report, now, room) if is_going else None,
@@ -114,8 +115,8 @@ def _values(
         "last_steps": steps.last_steps_of(run.step_timings or (), room) if failure else [],
         "figures": head.figures_of(report),
         "asked": [_asked(each, room) for each in report.asked],
-        "attempts": head.related_of(report.attempts, report, to_run, by_task=False),
-        "chain": head.related_of(report.chain, report, to_run, by_task=True),
+        "attempts": head.related_of(report.attempts, report, to_run, by_task=False, room=room),
+        "chain": head.related_of(report.chain, report, to_run, by_task=True, room=room),
         "log": log.log_of(report.log, address, task.schedule_timezone, room),
         "log_rest": address.rest("kind", "words", "after", "before", "end"),
         "parameters": [
