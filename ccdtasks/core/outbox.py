@@ -7,25 +7,27 @@ send with the same nonce, which Discord folds into one message; so nothing is sa
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import case, exists, func, insert, literal_column, or_, select, update
+from sqlalchemy import case, exists, func, literal_column, or_, select, update
 from sqlalchemy.engine import CursorResult
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
 from ccdtasks.db import Database
+from ccdtasks.db.bulk import insert_rows
 from ccdtasks.db.enums import Delivery, MessageType
 from ccdtasks.db.models import DiscordMessage, TaskRun
+from ccdtasks.errors import LimitReached, Unavailable
 from ccdtasks.times import Clock
 
-_PENDING: Any = literal_column("'pending'")  # no bound parameter, so that SQLite may use the partial index
 _TOO_EARLY = "from before Discord was set up"
 _FAILED: Any = literal_column("'failed'")
+_PENDING: Any = literal_column("'pending'")  # no bound parameter, so that SQLite may use the partial index
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +45,25 @@ class Delivered:
 
 @dataclass(frozen=True, slots=True)
 class MessageDraft:
-    """A message of a run that is only being inserted; `payload` as `put` takes it."""
+    """A message of a run that is only being inserted, or, without a run, to the task's channel; else as for `put`."""
 
-    run_id: UUID
+    run_id: UUID | None
     task_id: UUID
     key: str
     type: MessageType
     payload: Mapping[str, Any]
+
+
+class NotLetIn(Unavailable):
+    """Discord does not let us say it there, until somebody changes a permission."""
+
+    code = "not_let_in"
+
+
+class AllWait(LimitReached):
+    """Discord takes nothing at all from us for a while: whoever goes on asking is locked out for longer."""
+
+    code = "all_wait"
 
 
 class Outbox:
@@ -111,31 +125,39 @@ class Outbox:
         session.add(row)
         return row
 
-    async def open_threads(self, session: AsyncSession, drafts: Sequence[MessageDraft]) -> None:
-        """Inserts the first messages of many new runs at once, in the caller's transaction; in order within a run."""
-        now, positions = self._clock.now(), Counter[UUID]()
+    async def put_many(self, session: AsyncSession, drafts: Sequence[MessageDraft]) -> None:
+        """Says many things in the caller's transaction, in order within a run; what is new by one statement."""
+        loose = [draft.key for draft in drafts if draft.run_id is None]
+        same = (DiscordMessage.task_run_id.is_(None), DiscordMessage.key.in_(loose))
+        said = set(await session.scalars(select(DiscordMessage.key).where(*same))) if loose else set()
+        positions = Counter[UUID]()
         rows: list[dict[str, Any]] = []
         for draft in drafts:
+            if draft.run_id is None and draft.key in said:
+                await self.put(session, None, draft.key, draft.type, draft.payload, task_id=draft.task_id)
+                continue
             row_id = uuid4()
-            positions[draft.run_id] += 1
+            lane = draft.run_id or row_id
+            positions[lane] += 1
             rows.append(
                 {
                     "id": row_id,
                     "task_id": draft.task_id,
                     "task_run_id": draft.run_id,
-                    "lane": draft.run_id,
+                    "lane": lane,
                     "key": draft.key,
                     "message_type": draft.type,
-                    "payload": dict(draft.payload),
-                    "position": positions[draft.run_id],
+                    "payload": draft.payload,
+                    "position": positions[lane],
                     "nonce": row_id.hex[:25],
-                    "state": Delivery.PENDING,
-                    "created_at": now,
                 }
             )
-        if rows:
-            connection = await session.connection()
-            await connection.execute(insert(DiscordMessage), rows)
+        await insert_rows(session, DiscordMessage, rows, created_at=self._clock.now())
+
+    async def is_said(self, session: AsyncSession, key: str) -> bool:
+        """Whether there is a message of that key that belongs to no run."""
+        query = select(DiscordMessage.id).where(DiscordMessage.task_run_id.is_(None), DiscordMessage.key == key)
+        return await session.scalar(query) is not None
 
     async def touch(self, session: AsyncSession, run_id: UUID, key: str) -> None:
         """Asks for an edit of a message whose looks come from the run's row (the live card)."""
@@ -192,6 +214,13 @@ class Outbox:
     async def failed(self, row: DiscordMessage, error: str) -> None:
         """Notes that this revision can never be sent, and why."""
         await self._settle(row, state=_unless_newer(row, Delivery.FAILED), last_error=error[:1000])
+
+    async def known(self, message_ids: Iterable[str]) -> set[str]:
+        """Which of these messages of Discord are of a row of ours."""
+        wanted = list(message_ids)
+        async with self._db.read() as session:
+            query = select(DiscordMessage.message_id).where(DiscordMessage.message_id.in_(wanted))
+            return {found for found in await session.scalars(query) if found}
 
     async def failures(self, since: datetime) -> Sequence[DiscordMessage]:
         """What Discord never took of what was said since then, the newest first."""

@@ -95,11 +95,10 @@ class Owed:
         """The task's row afterwards; a time that happens once leaves no schedule behind."""
         ends = self.is_once and self.paused_because is None
         return {
-            "task": self.task.id,
-            "seen": self.task.next_run_at,
-            "new_next_run_at": None if self.paused_because else self.next_at,
-            "new_schedule_cron": None if ends else self.task.schedule_cron,
-            "new_schedule_set_at": None if ends else self.task.schedule_set_at,
+            "id": self.task.id,
+            "next_run_at": None if self.paused_because else self.next_at,
+            "schedule_cron": None if ends else self.task.schedule_cron,
+            "schedule_set_at": None if ends else self.task.schedule_set_at,
         }
 
     def news(self, kind: str, **more: Any) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
@@ -43,6 +44,9 @@ class Clockwork:
             scheduler.add_job(ring, "interval", seconds=_LOOK_EVERY_S, **options)
             scheduler.start()
             try:
+                await stubbornly(self._pass)
+                with suppress(CcdError):  # whoever holds the database now will be gone when it matters
+                    await self._core.firing.rehearse()
                 while True:
                     wait_s = await stubbornly(self._pass)
                     at = datetime.now(UTC) + timedelta(seconds=wait_s)

@@ -190,6 +190,38 @@ async def test_a_missed_time_that_is_not_made_up_for_is_told(
     assert "2026-01-18 07:00 UTC" in message.payload["text"]
 
 
+async def test_many_missed_times_are_told_one_by_one_and_once(core: Core, clock: MoveableClock) -> None:
+    """A box that was off for long comes back with thousands; a clock that is set back has some of them come again."""
+    start = clock.now()
+    await scheduled(core, "0 16 * * *", catch_up="none")
+    await copies(core, "ticket-checker", ["0 16 * * *"] * 130)
+    for revision in (1, 2):
+        clock.set(datetime(2026, 1, 17, 20, tzinfo=UTC))
+        assert await core.firing.fire_due() == 131
+        messages = await all_messages(core)
+        assert [message.revision for message in messages] == [revision] * 131
+        assert len({message.task_id for message in messages}) == 131
+        assert len({message.lane for message in messages}) == 131
+        clock.set(start)
+        async with core.db.write() as session:  # as the watch of schedules does where a clock was set back
+            await session.execute(update(Task).values(next_run_at=datetime(2026, 1, 17, 16, tzinfo=UTC)))
+    assert await runs(core) == []
+
+
+async def test_a_rehearsal_leaves_nothing(core: Core, clock: MoveableClock) -> None:
+    await core.firing.rehearse()  # of nothing
+    task = await scheduled(core)
+    await core.firing.rehearse()
+    assert await runs(core) == []
+    assert await all_messages(core) == []
+    assert await history(core, "triggered") == []
+    same = await core.tasks.find(ANN, "ticket-checker")
+    assert (same.next_run_at, same.schedule_cron) == (task.next_run_at, task.schedule_cron)
+    clock.advance(minutes=30)
+    assert await core.firing.fire_due() == 1
+    assert await fires(core) == ["17 16:00"]
+
+
 async def test_after_a_day_off_nothing_older_than_the_window_runs(core: Core, clock: MoveableClock) -> None:
     await scheduled(core, "0 7 * * *")
     clock.set(datetime(2026, 1, 18, 19, 0, 1, tzinfo=UTC))

@@ -203,6 +203,10 @@ class Lives(RuleBasedStateMachine):
         self.act(self.core.firing.fire_due(), crash)
 
     @rule()
+    def rehearse(self) -> None:
+        self.act(self.core.firing.rehearse())
+
+    @rule()
     def watch(self) -> None:
         self.act(self.core.deadman.check())
 
