@@ -11,6 +11,7 @@ import discord
 from ccdtasks.adapters.painter import Painter
 from ccdtasks.adapters.pushover import Pushover
 from ccdtasks.bot import answering, permissions, statistics
+from ccdtasks.bot.archive import Archive
 from ccdtasks.bot.places import Places, absent
 from ccdtasks.bot.projection import Projection
 from ccdtasks.bot.tree import Tree
@@ -54,6 +55,7 @@ class Bot(discord.Client):
         self.guild_id = config.discord.guild_id
         self.trouble: str | None = "not connected yet"
         self.places = Places(self)
+        self.archive = Archive(self)
         self.projection = Projection(self, files)
         self.pushover = pushover or Pushover(None, config.pushover.api_url)
         self.painter = Painter(config.paths.data_dir / "cache" / "pictures")

@@ -1,4 +1,4 @@
-"""The buttons below histories and figures; like all, they outlive restarts."""
+"""The buttons below histories, figures and clean-ups; like all, they outlive restarts."""
 
 from __future__ import annotations
 
@@ -53,7 +53,19 @@ class AsFile(PersistentButton, template=rf"metrics:csv:{_TIMEFRAME}:{_WHOSE}"):
         await reply(interaction, cards.metrics.report_file(found))
 
 
-BUTTONS: tuple[type[PersistentButton], ...] = (HistoryPage, OtherTime, AsFile)
+class CleanUp(
+    PersistentButton, template=rf"cleanup:(?P<task>{UUID_PATTERN}):(?P<before>\d{{9,11}}):(?P<flags>[-fxt]{{1,3}})"
+):
+    """Removes what the question named, now that somebody is sure."""
+
+    async def press(self, interaction: discord.Interaction[Bot]) -> None:
+        core, task_id = interaction.client.core, UUID(self.match["task"])
+        rule = cards.cleanup.rule_in(self.match["before"], self.match["flags"])
+        await core.cleanups.start(actor_of(interaction), task_id, rule)
+        await turn(interaction, cards.cleanup.started(await core.tasks.load(task_id)))
+
+
+BUTTONS: tuple[type[PersistentButton], ...] = (HistoryPage, OtherTime, AsFile, CleanUp)
 
 
 async def _report(interaction: discord.Interaction[Bot], task: str, timeframe: str) -> Report:

@@ -19,6 +19,7 @@ VERBS = {
     "history": ("metrics", "Show the runs of a task, the newest first, also as CSV."),
     "metrics": ("metrics", "Show how well tasks do, how long they take, what they use."),
     "chart": ("metrics", "Show a number of a task's results over time."),
+    "cleanup": ("cleanup", "Remove old runs of a task; says first what would go."),
     "logs": ("runs", "Show what a run did, and follow it with --follow."),
     "stop": ("runs", "Stop a run."),
     "answer": ("answering", "Answer what a run asks."),

@@ -13,6 +13,7 @@ from ccdtasks.core.audit import Audit
 from ccdtasks.core.budgets import Budgets
 from ccdtasks.core.chains import Chains
 from ccdtasks.core.claims import Claims
+from ccdtasks.core.cleanups import Cleanups
 from ccdtasks.core.deadman import DeadMan
 from ccdtasks.core.dependencies import Dependencies
 from ccdtasks.core.endings import Endings
@@ -67,6 +68,7 @@ class Core:
     chains: Chains
     profiles: Profiles
     metrics: Metrics
+    cleanups: Cleanups
     vault: Vault
     settings: Settings
     pushes: Pushes
@@ -150,6 +152,7 @@ def build_core(db: Database, bus: Bus, clock: Clock, config: Config) -> Core:
         chains=chains,
         profiles=Profiles(db),
         metrics=Metrics(db=db, clock=clock, config=config, access=access, tasks=tasks),
+        cleanups=Cleanups(db=db, bus=bus, clock=clock, access=access, audit=audit, tasks=tasks, outbox=outbox),
         vault=vault,
         settings=Settings(db=db, clock=clock, config=config, access=access, audit=audit, vault=vault, pushes=pushes),
         pushes=pushes,

@@ -136,6 +136,9 @@ class Metrics:
 
     async def catch_up(self, limit: int = _UNCOUNTED_LOOKED_AT) -> int:
         """Adds runs that ended before there were sums, the newest first; returns how many were added."""
+        async with self._db.read() as session:
+            if await session.scalar(_uncounted(select(TaskRun.id), 1)) is None:
+                return 0
         async with self._db.write() as session:
             large = (TaskRun.result_data, TaskRun.error_stacktrace, TaskRun.result_summary)
             query = select(TaskRun, Task, TaskRun.result_data["values"]).join(Task, Task.id == TaskRun.task_id)

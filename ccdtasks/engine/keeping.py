@@ -129,6 +129,10 @@ class Keeper:
         """Removes it from where it lies; absent is success. Raises NotFound for one that lies nowhere, Unavailable."""
         await self._holder(artifact).delete(artifact.location or "")
 
+    async def delete(self, artifact: Artifact) -> None:
+        """Removes it from where it lies; absent is success. Raises NotFound for one that lies nowhere, Unavailable."""
+        await self._holder(artifact).delete(artifact.location or "")
+
     def _holder(self, artifact: Artifact) -> ArtifactStore:
         if artifact.state is ArtifactState.MISSING or not artifact.location:
             raise NotFound(f"{artifact.name} is not there. {artifact.note or ''}".strip())

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
+
+import discord
+from sqlalchemy import select
 
 from ccdtasks.core.endings import Outcome
 from ccdtasks.db.enums import ArtifactKind, Reason, RunStatus
+from ccdtasks.db.models import TaskRun
 from tests.bot.conftest import World, embed_of
 
 
@@ -99,3 +104,36 @@ async def test_a_number_is_drawn_over_time_with_its_threshold(world: World) -> N
     assert await _pictures(reply) == ["lowest_price.csv", "chart.png"]
     wrong = await world.alice.slash(world.lobby, "task-chart", task="ticket-checker", value="hihgest")
     assert "There are lowest_price." in said(wrong)
+
+
+async def test_a_clean_up_is_shown_first_and_then_done(world: World) -> None:
+    await world.make()
+    for price in (5, 4, 3):
+        await _run(world, price)
+    await world.deliver()
+    async with world.core.db.write() as session:
+        for age, run in enumerate(await session.scalars(select(TaskRun).order_by(TaskRun.created_at.desc()))):
+            run.created_at -= timedelta(days=age + 1)
+    threads = [each.id for each in world.channel("ticket-checker").threads]
+    question = await world.alice.slash(world.lobby, "task-cleanup", task="ticket-checker", keep_last=1)
+    assert "2 runs, 2 files (6 B), 8 lines of log would be deleted." in said(question)
+    assert "2 threads would be archived" in said(question)
+    answer = await world.alice.click(question.response, label="Clean up")
+    assert said(answer).startswith("▶ ticket-checker: being cleaned up")
+    while work := await world.core.cleanups.next_work():
+        await world.core.cleanups.remove(work)
+    for thread in await world.core.cleanups.threads_to_close():
+        await world.bot.archive.close_thread(thread)
+        await world.core.cleanups.thread_closed(thread)
+    found = [await world.bot.fetch_channel(each) for each in threads]
+    assert [each.archived for each in found if isinstance(each, discord.Thread)] == [True, True, False]
+    assert await world.core.cleanups.threads_to_close() == []
+    await world.deliver()
+    last = world.channel("ticket-checker").history[-1].embeds[0]
+    assert last.description == "2 runs and 2 files (6 B) were removed. The figures of days and months stay."
+    history = await world.alice.slash(world.lobby, "task-history", task="ticket-checker")
+    assert len(said(history).splitlines()) == 2
+    again = await world.alice.slash(world.lobby, "task-cleanup", task="ticket-checker", keep_last=1)
+    assert "nothing to clean up" in said(again)
+    neither = await world.alice.slash(world.lobby, "task-cleanup", task="ticket-checker")
+    assert "Say how old" in said(neither)

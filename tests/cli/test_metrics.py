@@ -38,3 +38,19 @@ def test_figures_are_shown_also_without_any_run(ccdtasks: Command) -> None:
     missing = ccdtasks("chart", "one", "price")
     assert missing.code == 3
     assert missing.err == "error: one has no value price. (hint: its results have had no numbers so far)\n"
+
+
+def test_a_clean_up_asks_first_and_names_what_goes(ccdtasks: Command) -> None:
+    ccdtasks("task", "create", "one", "Look")
+    ccdtasks("stop", ccdtasks("run", "one", "--json").json()["id"])
+    while not (plan := ccdtasks("cleanup", "one", "--keep", "0", "--json").json())["runs"]:
+        pass  # the run of this second comes later than the moment before which runs go
+    assert (plan["runs"], plan["files"], plan["is_started"]) == (1, 0, False)
+    refused = ccdtasks("cleanup", "one", "--older", "0", stdin="n\n")
+    assert (refused.code, refused.out) == (0, "✓ Nothing was changed.\n")
+    assert "1 runs, 0 files (0 B), 0 lines of log" in refused.err
+    done = ccdtasks("cleanup", "one", "--keep", "0", "--yes")
+    assert done.out == "▶ one is being cleaned up by the service.\n"
+    assert ccdtasks("cleanup", "one", "--keep", "0", "--yes").code == 6
+    assert ccdtasks("cleanup", "one").code == 4
+    assert ccdtasks("cleanup", "one", "--keep", "5").out == "✓ one: nothing to clean up.\n"

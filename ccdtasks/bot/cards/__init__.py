@@ -3,6 +3,7 @@
 from ccdtasks.bot.cards import (
     asking,
     card,
+    cleanup,
     dependencies,
     editing,
     log,
@@ -18,6 +19,7 @@ from ccdtasks.bot.cards import (
 __all__ = [
     "asking",
     "card",
+    "cleanup",
     "dependencies",
     "editing",
     "log",

@@ -1,6 +1,7 @@
 """Every command: a module for each noun, listed here by name."""
 
 from ccdtasks.bot.commands import (
+    cleanup,
     dependencies,
     editing,
     interventions,
@@ -22,6 +23,7 @@ COMMANDS = (
     *interventions.COMMANDS,
     *settings.COMMANDS,
     *metrics.COMMANDS,
+    *cleanup.COMMANDS,
 )
 """The whole tree; a test walks it."""
 

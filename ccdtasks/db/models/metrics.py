@@ -70,8 +70,7 @@ class RunValue(Base):
 class Cleanup(HasId, Base):
     """A clean-up that somebody confirmed, and how far it has come.
 
-    `rule`: as `core.cleanup.Rule` writes it. `task_id`: empty for all tasks of `owner_user_id`, which is empty for
-    everybody's. `removed`: what is gone so far, by kind. `cursor`: the last run that was looked at.
+    `rule`: a `core.removal.Rule` and the ids of starts that stay. `removed`: what is gone so far, by kind. `cursor`: time and id of the last start that was looked at.
     """
 
     __tablename__ = "cleanups"
