@@ -11,7 +11,7 @@ import click
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from ccdtasks.cli import dependencies, editing, schedules
+from ccdtasks.cli import copies, dependencies, editing, schedules
 from ccdtasks.cli.look import plain_table, status_text, when
 from ccdtasks.cli.service import opened
 from ccdtasks.cli.shell import Shell, pairs, verb
@@ -27,7 +27,7 @@ def task() -> None:
     """Make, list, show, change, schedule, link and delete tasks."""
 
 
-for _command in (*editing.COMMANDS, *dependencies.COMMANDS, *schedules.COMMANDS):
+for _command in (*editing.COMMANDS, *copies.COMMANDS, *dependencies.COMMANDS, *schedules.COMMANDS):
     task.add_command(_command)
 
 

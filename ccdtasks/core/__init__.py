@@ -15,6 +15,7 @@ from ccdtasks.core.chains import Chains
 from ccdtasks.core.claims import Claims
 from ccdtasks.core.cleanups import Cleanups
 from ccdtasks.core.deadman import DeadMan
+from ccdtasks.core.definitions import Definitions
 from ccdtasks.core.dependencies import Dependencies
 from ccdtasks.core.endings import Endings
 from ccdtasks.core.facts import Facts
@@ -65,6 +66,7 @@ class Core:
     firing: Firing
     deadman: DeadMan
     dependencies: Dependencies
+    definitions: Definitions
     chains: Chains
     profiles: Profiles
     metrics: Metrics
@@ -99,6 +101,8 @@ def build_core(db: Database, bus: Bus, clock: Clock, config: Config) -> Core:
         pushes=pushes,
     )
     tasks = Tasks(db=db, bus=bus, clock=clock, access=access, audit=audit, endings=endings)
+    schedules = Schedules(db=db, bus=bus, clock=clock, config=config, access=access, audit=audit, tasks=tasks)
+    dependencies = Dependencies(db=db, bus=bus, clock=clock, access=access, audit=audit, tasks=tasks, endings=endings)
     return Core(
         db=db,
         bus=bus,
@@ -143,11 +147,12 @@ def build_core(db: Database, bus: Bus, clock: Clock, config: Config) -> Core:
         facts=facts,
         interactions=Interactions(db, clock),
         interventions=Interventions(db=db, bus=bus, clock=clock, access=access, audit=audit, asking=asking),
-        schedules=Schedules(db=db, bus=bus, clock=clock, config=config, access=access, audit=audit, tasks=tasks),
+        schedules=schedules,
         firing=Firing(db=db, bus=bus, clock=clock, config=config, outbox=outbox),
         deadman=DeadMan(db=db, bus=bus, clock=clock, config=config, outbox=outbox),
-        dependencies=Dependencies(
-            db=db, bus=bus, clock=clock, access=access, audit=audit, tasks=tasks, endings=endings
+        dependencies=dependencies,
+        definitions=Definitions(
+            db=db, bus=bus, clock=clock, tasks=tasks, schedules=schedules, dependencies=dependencies
         ),
         chains=chains,
         profiles=Profiles(db),

@@ -127,25 +127,39 @@ class Dependencies:
             await lock_graph(session)
             dependent = await self._tasks.find_in(session, actor, task, "change this task")
             upstream = await self._tasks.find_in(session, actor, depends_on, "let a task run after this one")
-            await self._require_possible(session, dependent, upstream)
-            row = await _find(session, dependent, upstream)
-            is_same = row is not None and row.required == required and not given
-            if is_same and mode in (None, dependent.dependency_mode):
-                raise Conflict(
-                    f"{dependent.task_name} runs after {upstream.task_name} already.",
-                    f"/task-dependencies {dependent.task_name} shows it",
-                )
-            if row is None:
-                row = await self._insert(session, actor, dependent, upstream)
-            row.required, row.parameters = required, {**row.parameters, **_checked(dependent, given)}
-            dependent.dependency_mode = mode or dependent.dependency_mode
-            await session.flush()
+            await self.add_in(session, actor, dependent, upstream, required=required, mode=mode, given=given)
             await _require_values(session, dependent, upstream)
             await self._endings.settle_chains(session)
-            details = {"on": upstream.task_name, "required": required, "mode": dependent.dependency_mode}
-            self._audit.record(session, actor, "task.depend", dependent.id, details)
         self._bus.publish(TaskChanged(dependent.id))
         return Added(dependent, upstream, required)
+
+    async def add_in(
+        self,
+        session: AsyncSession,
+        actor: Actor,
+        dependent: Task,
+        upstream: Task,
+        *,
+        required: bool,
+        mode: Mode | None,
+        given: Mapping[str, str],
+    ) -> None:
+        """As `add`, in the caller's transaction, which has locked the graph and sees to the values itself."""
+        await self._require_possible(session, dependent, upstream)
+        row = await _find(session, dependent, upstream)
+        is_same = row is not None and row.required == required and not given
+        if is_same and mode in (None, dependent.dependency_mode):
+            raise Conflict(
+                f"{dependent.task_name} runs after {upstream.task_name} already.",
+                f"/task-dependencies {dependent.task_name} shows it",
+            )
+        if row is None:
+            row = await self._insert(session, actor, dependent, upstream)
+        row.required, row.parameters = required, {**row.parameters, **_checked(dependent, given)}
+        dependent.dependency_mode = mode or dependent.dependency_mode
+        await session.flush()
+        details = {"on": upstream.task_name, "required": required, "mode": dependent.dependency_mode}
+        self._audit.record(session, actor, "task.depend", dependent.id, details)
 
     async def remove(self, actor: Actor, task: str, depends_on: str) -> Added:
         """Lets `task` no longer run after `depends_on`; a run that waits only for it is ended."""

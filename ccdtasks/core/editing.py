@@ -64,7 +64,7 @@ async def apply(session: AsyncSession, task: Task, given: Mapping[str, Any]) -> 
         task.optional_parameters = [each.as_row() for each in parameters if not each.is_required]
         task.config, task.effect, task.schedule_parameters = config_row(config), config.effect, values
         if _rows(task) != asked or values != saved:
-            await _require_values(session, task)
+            await require_values(session, task)
     if any(each.key == "budget_usd_per_day" for each in fields):
         task.budget_warned = None  # the new sum is warned of anew
     return [*_changes(task, old), *_value_changes(saved, values), *_hint_changes(task, asked, fields)]
@@ -167,7 +167,7 @@ def _values(task: Task, parameters: Sequence[Parameter], fields: Mapping[Field, 
     return values
 
 
-async def _require_values(session: AsyncSession, task: Task) -> None:
+async def require_values(session: AsyncSession, task: Task) -> None:
     """Nobody can be asked when a task starts by itself, so each value it needs must be there."""
     parameters = from_rows(task.required_parameters, task.optional_parameters)
     if task.schedule_cron:

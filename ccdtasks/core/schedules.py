@@ -20,7 +20,7 @@ from ccdtasks.core.parameters import fill, from_rows, missing
 from ccdtasks.core.schedulelog import by, entry
 from ccdtasks.core.tasks import Tasks, require_confirmed
 from ccdtasks.core.timezones import complete_zone, find_zone, zone_names
-from ccdtasks.core.timing import Preview, preview, stored_timing, typed_timing
+from ccdtasks.core.timing import Preview, Timing, preview, stored_timing, typed_timing
 from ccdtasks.core.values import parse_values
 from ccdtasks.db import Database
 from ccdtasks.db.models import ScheduleHistory, Task, UserSettings
@@ -79,16 +79,19 @@ class Schedules:
         timing = typed_timing(when, zone, now)
         async with self._db.write() as session:
             task = await self._tasks.find_in(session, actor, task_name, "schedule this task")
-            task.schedule_parameters = _kept_values(task, given)
-            before = task.schedule_cron
-            task.schedule_cron, task.schedule_timezone = timing.text, zone.key
-            task.schedule_set_at, task.schedule_failures = now, 0
-            task.next_run_at = None if task.paused else timing.next_after(now)
-            self._note(
-                session, actor, task, "updated" if before else "created", before=before, details={"timezone": zone.key}
-            )
+            self.set_in(session, actor, task, timing, given)
         self._bus.publish(TaskChanged(task.id))
         return Scheduled(task, preview(timing, now, PREVIEWED))
+
+    def set_in(self, session: AsyncSession, actor: Actor, task: Task, timing: Timing, given: Mapping[str, str]) -> None:
+        """As `set`, in the caller's transaction."""
+        now, before, zone = self._clock.now(), task.schedule_cron, timing.zone.key
+        task.schedule_parameters = _kept_values(task, given)
+        task.schedule_cron, task.schedule_timezone = timing.text, zone
+        task.schedule_set_at, task.schedule_failures = now, 0
+        task.next_run_at = None if task.paused else timing.next_after(now)
+        action = "updated" if before else "created"
+        self._note(session, actor, task, action, before=before, details={"timezone": zone})
 
     async def remove(self, actor: Actor, task_name: str) -> Task:
         """Takes the schedule away; the task stays, and so do the values that were kept. Conflict when there is none."""

@@ -100,30 +100,37 @@ class Tasks:
 
     async def create(self, actor: Actor, draft: TaskDraft, place: ChannelPlace | None = None) -> Task:
         """Makes a task. Raises Invalid for a wrong name, prompt or setting, Conflict when the name is taken."""
-        self._access.require_use(actor)
-        checked, now = _check(draft), self._clock.now()
         async with self._db.write() as session:
-            await _require_free(session, checked.name)
-            task = Task(
-                id=uuid4(),
-                task_name=checked.name,
-                task_type=checked.task_type,
-                description=checked.description,
-                template_prompt=checked.prompt,
-                required_parameters=[each.as_row() for each in checked.parameters if each.is_required],
-                optional_parameters=[each.as_row() for each in checked.parameters if not each.is_required],
-                config=config_row(checked.config),
-                effect=checked.config.effect,
-                owner_user_id=actor.user_id,
-                created_by=actor.user_id,
-                created_at=now,
-            )
-            session.add(task)
-            await session.flush()
-            if place:
-                await _place(session, task.id, place)
-            self._audit.record(session, actor, "task.create", task.id, {"name": task.task_name})
+            task = await self.create_in(session, actor, draft, place)
         self._bus.publish(TaskChanged(task.id))
+        return task
+
+    async def create_in(
+        self, session: AsyncSession, actor: Actor, draft: TaskDraft, place: ChannelPlace | None
+    ) -> Task:
+        """As `create`, in the caller's transaction."""
+        self._access.require_use(actor)
+        checked = _check(draft)
+        await _require_free(session, checked.name)
+        task = Task(
+            id=uuid4(),
+            task_name=checked.name,
+            task_type=checked.task_type,
+            description=checked.description,
+            template_prompt=checked.prompt,
+            required_parameters=[each.as_row() for each in checked.parameters if each.is_required],
+            optional_parameters=[each.as_row() for each in checked.parameters if not each.is_required],
+            config=config_row(checked.config),
+            effect=checked.config.effect,
+            owner_user_id=actor.user_id,
+            created_by=actor.user_id,
+            created_at=self._clock.now(),
+        )
+        session.add(task)
+        await session.flush()
+        if place:
+            await _place(session, task.id, place)
+        self._audit.record(session, actor, "task.create", task.id, {"name": task.task_name})
         return task
 
     async def find(self, actor: Actor, name: str) -> Task:

@@ -2,6 +2,7 @@
 
 from ccdtasks.bot.commands import (
     cleanup,
+    copies,
     dependencies,
     editing,
     interventions,
@@ -16,6 +17,7 @@ from ccdtasks.bot.commands import (
 COMMANDS = (
     *tasks.COMMANDS,
     *editing.COMMANDS,
+    *copies.COMMANDS,
     *running.COMMANDS,
     *schedules.COMMANDS,
     *dependencies.COMMANDS,
