@@ -28,6 +28,7 @@ from ccdtasks.db import Database
 from ccdtasks.db.lock import InstanceLock, instance_lock
 from ccdtasks.db.migrate import bring_up_to_date
 from ccdtasks.engine.assembly import open_parts
+from ccdtasks.engine.charting import ChartingLoop
 from ccdtasks.engine.bookkeeping import Bookkeeping
 from ccdtasks.engine.clockwork import Clockwork, watch_schedules
 from ccdtasks.engine.delivery import DeliveryLoop
@@ -141,6 +142,7 @@ async def _run_loops(
         "reaper": Reaper(parts, dispatcher.holds).run(),
         "uploads": UploadLoop(core, parts.keeper).run(),
         "places": PlacesLoop(core).run(),
+        "charts": ChartingLoop(core, parts.keeper, parts.painter).run(),
         "bookkeeping": Bookkeeping(core, parts.keeper, bot.archive if bot else None).run(),
         **({"pushes": PushingLoop(core, parts.pushover).run()} if parts.pushover.is_set_up else {}),
         "clockwork": Clockwork(core).run(),

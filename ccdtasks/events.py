@@ -53,6 +53,11 @@ class PushSettled(Event):
     """It is known what came of a push."""
 
 
+@dataclass(frozen=True, slots=True)
+class ChartWanted(Event):
+    """A run has ended whose values are to be drawn."""
+
+
 class Bus:
     """Rings bells inside this process. `publish` never blocks and never fails."""
 

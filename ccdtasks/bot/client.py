@@ -10,7 +10,7 @@ import discord
 
 from ccdtasks.adapters.painter import Painter
 from ccdtasks.adapters.pushover import Pushover
-from ccdtasks.bot import answering, permissions, statistics
+from ccdtasks.bot import adjusting, answering, looking, permissions, statistics
 from ccdtasks.bot.archive import Archive
 from ccdtasks.bot.places import Places, absent
 from ccdtasks.bot.projection import Projection
@@ -89,7 +89,7 @@ class Bot(discord.Client):
 
     async def setup_hook(self) -> None:
         """Makes the buttons of all earlier messages work again."""
-        self.add_dynamic_items(*BUTTONS, *answering.BUTTONS, *statistics.BUTTONS)
+        self.add_dynamic_items(*BUTTONS, *answering.BUTTONS, *adjusting.BUTTONS, *looking.BUTTONS, *statistics.BUTTONS)
 
     async def on_guild_available(self, guild: discord.Guild) -> None:
         """The server is there: at start, and after an outage of Discord."""
@@ -108,6 +108,7 @@ class Bot(discord.Client):
     async def on_interaction(self, interaction: discord.Interaction[Any]) -> None:
         """Forms that an earlier process may have opened; all else has its own way in."""
         await answering.take_form(interaction)
+        await adjusting.take_form(interaction)
 
     async def on_app_command_completion(self, interaction: discord.Interaction[Any], _command: Any) -> None:
         """A command did what was asked."""

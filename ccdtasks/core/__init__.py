@@ -35,6 +35,7 @@ from ccdtasks.core.schedules import Schedules
 from ccdtasks.core.settings import Settings
 from ccdtasks.core.tasks import Tasks
 from ccdtasks.core.tokens import Tokens
+from ccdtasks.core.trends import Charting
 from ccdtasks.core.vault import KEY_FILE, Vault
 from ccdtasks.db import Database
 from ccdtasks.events import Bus
@@ -78,6 +79,7 @@ class Core:
     reports: Reports
     links: Links
     tokens: Tokens
+    charting: Charting
 
 
 def build_core(db: Database, bus: Bus, clock: Clock, config: Config) -> Core:
@@ -164,5 +166,6 @@ def build_core(db: Database, bus: Bus, clock: Clock, config: Config) -> Core:
         push_queue=PushQueue(db=db, bus=bus, clock=clock, config=config, facts=facts, outbox=outbox),
         reports=Reports(db, clock, access, facts),
         links=Links(vault, clock, config),
+        charting=Charting(db, bus, outbox, artifacts),
         tokens=Tokens(db, clock, access, audit),
     )

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from ccdtasks.amounts import amount_text, change_text, percent_text
 from ccdtasks.core.numbers import read_number
@@ -180,6 +181,20 @@ def stored_changes(data: Mapping[str, Any] | None) -> Changes | None:
             for table in found["tables"]
         ),
         found["says_other"],
+    )
+
+
+def unchanged_text(changes: Changes, result: Result, at: datetime, timezone: str) -> str:
+    """`Same as yesterday: $342.` by the calendar of the task's timezone."""
+    zone = ZoneInfo(timezone)
+    before, now = changes.since_at.astimezone(zone), at.astimezone(zone)
+    days = (now.date() - before.date()).days
+    when = "earlier today" if days <= 0 else "yesterday" if days == 1 else f"on {before.day} {before:%B}"
+    main = next(iter(result.values.values()), None)
+    return (
+        f"Same as {when}: {amount_text(main.number, main.unit)}."
+        if main
+        else f"Nothing new since {when.removeprefix('on ')}."
     )
 
 

@@ -34,7 +34,7 @@ from ccdtasks.db import Database
 from ccdtasks.db.enums import Effect, Reason, RunStatus
 from ccdtasks.db.models import Session, Task, TaskRun
 from ccdtasks.errors import LimitReached
-from ccdtasks.events import Bus, Event, MessagePending, RunChanged, RunQueued
+from ccdtasks.events import Bus, ChartWanted, Event, MessagePending, RunChanged, RunQueued
 from ccdtasks.times import Clock
 
 
@@ -266,6 +266,8 @@ class Claims:
             attempt = await session.get_one(Session, claim.session_id)
             ended = await self._endings.end(session, run, outcome, attempt, changes)
         self._publish_end(ended)
+        if ended.status is RunStatus.COMPLETED:
+            self._publish(ChartWanted())
         return ended
 
     async def requeue(

@@ -18,6 +18,8 @@ MAX_TABLES = 20
 MAX_VALUES = 200
 MAX_ALERTS = 50
 MAX_FILES = 100
+SUMMARY_SHOWN = 1500
+"""So much of the summary fits a message in Discord; a longer one is a file too."""
 SEVERITIES = ("info", "warning", "critical")
 
 Cell = str | int | float | bool | None

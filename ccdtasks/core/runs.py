@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID, uuid4
 
 from sqlalchemy import select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import defer
 
 from ccdtasks.config import Config
 from ccdtasks.core import naming
@@ -16,6 +17,7 @@ from ccdtasks.core.access import Access, Actor
 from ccdtasks.core.artifacts import artifacts_of
 from ccdtasks.core.audit import Audit
 from ccdtasks.core.budgets import Budgets
+from ccdtasks.core.comparing import whole_result
 from ccdtasks.core.endings import Endings, Outcome
 from ccdtasks.core.facts import Facts, Hold
 from ccdtasks.core.limits import require_rate
@@ -24,6 +26,8 @@ from ccdtasks.core.lookup import end_of_queue, find_run, going_runs
 from ccdtasks.core.outbox import Outbox
 from ccdtasks.core.pages import Page, page_size
 from ccdtasks.core.parameters import fill, from_rows
+from ccdtasks.core.results import Result, columns_of, stored_result
+from ccdtasks.core.resulttables import Order, Outline, Rows, result_of, rows_of
 from ccdtasks.core.states import ACTIVE, FINAL
 from ccdtasks.core.taskconfig import read_config
 from ccdtasks.core.tasks import Tasks
@@ -35,6 +39,8 @@ from ccdtasks.db.models import Artifact, DiscordThread, RunEvent, Session, Task,
 from ccdtasks.errors import Conflict, NotFound
 from ccdtasks.events import Bus, Event, MessagePending, RunChanged, RunQueued
 from ccdtasks.times import Clock
+
+_FEW_ROWS, _FEW_TABLES = 5, 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +65,8 @@ class RunRow:
 class RunView:
     """What a card needs. `attempts`: how many this run may have in all; `session`: that of the latest claim.
 
-    `hold`: why no run starts at present.
+    `hold`: why no run starts at present. `result`: what it found, in a brief view without the rows of its tables;
+    `tables`: those with rows, and the first few of each.
     """
 
     run: TaskRun
@@ -69,6 +76,8 @@ class RunView:
     position: int | None
     attempts: int
     hold: Hold | None = None
+    result: Result | None = None
+    tables: Sequence[Rows] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,22 +251,46 @@ class Runs:
             return (await session.scalars(query)).all()
 
     async def load(self, run_id: UUID) -> RunView:
-        """Everything that a card shows, for parts that act for the appliance itself."""
+        """Everything that a run is, for parts that act for the appliance itself; a long result costs its length."""
         async with self._db.read() as session:
-            run = await session.get(TaskRun, run_id)
-            if run is None:
-                raise NotFound("This run does not exist.")
-            task = await session.get_one(Task, run.task_id)
-            attempt = await session.get(Session, run.session_id) if run.session_id else None
-            return RunView(
-                run=run,
-                task=task,
-                session=attempt,
-                artifacts=await artifacts_of(session, run.id),
-                position=await place_of(session, run, self._clock.now()),
-                attempts=max(run.attempt, read_config(task.config).retries.attempts),
-                hold=next(iter((await self._facts.holds_in(session)).values()), None),
+            view = await self._view(session, await session.get(TaskRun, run_id))
+            result = stored_result(view.run.result_data)
+            return replace(view, result=result, tables=first_rows(result) if result else ())
+
+    async def brief(self, run_id: UUID) -> RunView:
+        """Everything that a card shows, which costs the same however long the result is."""
+        async with self._db.read() as session:
+            options = [defer(TaskRun.result_data, raiseload=True)]
+            view = await self._view(session, await session.get(TaskRun, run_id, options=options))
+            result, outlines = await result_of(session, run_id) or (None, [])
+            tables = [
+                await rows_of(session, run_id, outline, order=Order(), start=0, limit=_FEW_ROWS)
+                for outline in outlines[:_FEW_TABLES]
+            ]
+            return replace(
+                view, result=result, tables=[*tables, *(Rows(each, Order(), 0, []) for each in outlines[_FEW_TABLES:])]
             )
+
+    async def result(self, run_id: UUID) -> Result | None:
+        """The result of a run with all its rows, read beside the event loop; None when it has none."""
+        async with self._db.read() as session:
+            return await whole_result(session, run_id)
+
+    async def rows(
+        self, actor: Actor, run_id: UUID, table: int, start: int, limit: int
+    ) -> tuple[TaskRun, Sequence[Outline], Rows]:
+        """Some rows of the result's table of that number, counted from 0, and all the tables that there are.
+
+        Raises NotFound for a run that left no rows.
+        """
+        async with self._db.read() as session:
+            run = await self._own(session, actor, str(run_id), "see this run")
+            _, outlines = await result_of(session, run_id) or (None, [])
+            if not outlines:
+                raise NotFound("This run left no rows.")
+            outline = outlines[min(table, len(outlines) - 1)]
+            found = await rows_of(session, run_id, outline, order=Order(), start=start, limit=page_size(limit))
+            return run, outlines, found
 
     async def set_thread(self, run_id: UUID, channel_id: str, thread_id: str, name: str, status: str) -> None:
         """Notes the thread that the bot found, made or renamed, for the run and all its retries.
@@ -338,9 +371,33 @@ class Runs:
             raise Conflict(f"{len(going)} runs of {task.task_name} are going.", f"name one: {listed}")
         return going[0]
 
+    async def _view(self, session: AsyncSession, run: TaskRun | None) -> RunView:
+        if run is None:
+            raise NotFound("This run does not exist.")
+        task = await session.get_one(Task, run.task_id)
+        return RunView(
+            run=run,
+            task=task,
+            session=await session.get(Session, run.session_id) if run.session_id else None,
+            artifacts=await artifacts_of(session, run.id),
+            position=await place_of(session, run, self._clock.now()),
+            attempts=max(run.attempt, read_config(task.config).retries.attempts),
+            hold=next(iter((await self._facts.holds_in(session)).values()), None),
+        )
+
     def _publish(self, *events: Event) -> None:
         for event in events:
             self._bus.publish(event)
 
     def _publish_queued(self, run: TaskRun) -> None:
         self._publish(RunQueued(run.id), RunChanged(run.id), MessagePending(run.id))
+
+
+def first_rows(result: Result) -> list[Rows]:
+    """The tables of a result that was read whole, as `result_of` and `rows_of` would find them."""
+    tables = [(None, result.items), *result.tables.items()]
+    return [
+        Rows(Outline(place, name, len(rows), columns_of(rows)), Order(), 0, rows[:_FEW_ROWS])
+        for place, (name, rows) in enumerate(tables)
+        if rows
+    ]

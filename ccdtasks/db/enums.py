@@ -88,6 +88,7 @@ class ArtifactKind(StrEnum):
     RESULT = "result"
     DOWNLOAD = "download"
     LOG = "log"
+    CHART = "chart"
 
 
 class ArtifactState(StrEnum):

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from urllib.parse import urlsplit
 
+from ccdtasks.adapters.painter import Painter
 from ccdtasks.adapters.podman import Podman, find_socket
 from ccdtasks.adapters.pushover import Pushover
 from ccdtasks.adapters.s3 import S3Store
@@ -73,6 +74,7 @@ async def open_parts(
             egress=EgressGateway(resolve=resolve, model_hosts=(urlsplit(config.claude.base_url).hostname or "",)),
             purses=Purses(core.budgets, core.clock),
             pushover=pushover,
+            painter=Painter(config.paths.data_dir / "cache" / "pictures"),
             seccomp_profile=seccomp_profile,
             instance_id=instance_id,
             boot_id=read_boot_id(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 from collections.abc import Mapping, Sequence
@@ -13,10 +14,10 @@ from sqlalchemy import select
 from ccdtasks.core.artifacts import ArtifactDraft
 from ccdtasks.core.claims import Claim
 from ccdtasks.core.endings import Outcome, judged
+from ccdtasks.core.filenames import folder_name
 from ccdtasks.core.reasons import WORDS
 from ccdtasks.core.report import REPORT, Evidence, failure_report
-from ccdtasks.core.filenames import folder_name
-from ccdtasks.core.results import stored_result
+from ccdtasks.core.results import SUMMARY_SHOWN, Result
 from ccdtasks.core.states import FINAL
 from ccdtasks.core.tables import csv_text
 from ccdtasks.db.enums import ArtifactKind, ArtifactState, Reason, RunStatus
@@ -57,9 +58,9 @@ async def collect(
     Never raises for a store that is away or a guest that lies: what cannot be kept is noted in its row.
     """
     claim = brief.claim
+    view = await parts.core.runs.load(claim.run_id)
     await _take_whole_result(parts, claim, folder)
-    task_name = (await parts.core.runs.load(claim.run_id)).task.task_name
-    prefix = f"{folder_name(task_name)}/{claim.run_id}/{claim.epoch}"
+    prefix = f"{folder_name(view.task.task_name)}/{claim.run_id}/{claim.epoch}"
     captions = await _captions(parts, claim)
     kept = await parts.keeper.keep_folder(folder.guest, prefix, captions, brief.out_bytes_max)
     taken = {draft.name for draft in kept.values()}
@@ -90,8 +91,7 @@ async def collect(
 
 async def _take_whole_result(parts: Parts, claim: Claim, folder: RunFolder) -> None:
     """Long results do not fit a line of the log: the session keeps the whole one beside it."""
-    view = await parts.core.runs.load(claim.run_id)
-    if stored_result(view.run.result_data) is None:
+    if (await parts.core.runs.brief(claim.run_id)).result is None:
         return
     try:
         whole = await parts.offload(folder.guest.read_json, _RESULT, _RESULT_BYTES_MAX)
@@ -161,22 +161,26 @@ async def _captions(parts: Parts, claim: Claim) -> dict[str, str]:
 
 async def _result_files(parts: Parts, claim: Claim, prefix: str, taken: set[str]) -> list[ArtifactDraft]:
     """`results.csv` and `results.json`, made from the checked result and never by the model."""
-    view = await parts.core.runs.load(claim.run_id)
-    result = stored_result(view.run.result_data)
+    result = await parts.core.runs.result(claim.run_id)
     if result is None:
         return []
+    made = await asyncio.to_thread(_as_files, result)
+    return [
+        await parts.keeper.keep_bytes(name, text.encode(), prefix, kind, taken) for name, (text, kind) in made.items()
+    ]
+
+
+def _as_files(result: Result) -> dict[str, tuple[str, ArtifactKind]]:
+    """The result for spreadsheets and programs, and a summary that no card holds for readers."""
     files = {"results.json": (json.dumps(result.as_json(), ensure_ascii=False, indent=1), ArtifactKind.RESULT)}
     if result.items:
         files["results.csv"] = (_BOM + csv_text(result.items), ArtifactKind.TABLE)
     for name, rows in result.tables.items():
         if rows:
             files[f"results-{name}.csv"] = (_BOM + csv_text(rows), ArtifactKind.TABLE)
-    given = set(taken)
-    return [
-        await parts.keeper.keep_bytes(name, text.encode(), prefix, kind, taken)
-        for name, (text, kind) in files.items()
-        if name not in given
-    ]
+    if len(result.summary) > SUMMARY_SHOWN:
+        files["summary.md"] = (result.summary, ArtifactKind.RESULT)
+    return files
 
 
 async def _container_output(parts: Parts, claim: Claim) -> str:

@@ -113,7 +113,7 @@ class DeliveryLoop:
         self._edited_at[row.id] = time.monotonic()
         messages = self._core.messages
         try:
-            view = await self._core.runs.load(row.task_run_id) if row.task_run_id else None
+            view = await self._core.runs.brief(row.task_run_id) if row.task_run_id else None
             done = await self._courier.deliver(row, view)
         except LimitReached as limit:
             await messages.retry_later(row, limit.retry_after_s or 5.0, limit.message)

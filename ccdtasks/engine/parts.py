@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from ccdtasks.adapters.painter import Painter
 from ccdtasks.adapters.podman import Podman
 from ccdtasks.adapters.pushover import Pushover
 from ccdtasks.core import Core
@@ -62,6 +63,7 @@ class Parts:
     egress: EgressGateway
     purses: Purses
     pushover: Pushover
+    painter: Painter
     seccomp_profile: Path
     instance_id: str
     boot_id: str

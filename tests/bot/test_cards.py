@@ -11,10 +11,12 @@ from uuid import UUID
 import pytest
 
 from ccdtasks.bot.cards import card, run, task
-from ccdtasks.bot.cards.figures import rows_text, value_text, values_text
+from ccdtasks.bot.cards.figures import rows_lines, value_text, values_text
 from ccdtasks.bot.errors import TITLES, error_card
+from ccdtasks.core.changes import compare
 from ccdtasks.core.pages import Page
-from ccdtasks.core.runs import Overview, RunRow, RunView
+from ccdtasks.core.results import Value, read_result, stored_result
+from ccdtasks.core.runs import Overview, RunRow, RunView, first_rows
 from ccdtasks.core.tasks import TaskRow
 from ccdtasks.db.enums import ArtifactKind, ArtifactState, Effect, MessageType, Reason, RunStatus, Trigger
 from ccdtasks.db.models import Artifact, DiscordMessage, Task, TaskRun
@@ -24,6 +26,18 @@ from tests.doubles.discord.schema import schema
 
 NOW = datetime(2026, 1, 17, 15, 32, 38, tzinfo=UTC)
 HUGE = "**@everyone** [x](https://evil.example) `" * 4000
+NEWS = {
+    "changes": compare(
+        read_result({"items": [{"name": HUGE[:500], "price": n} for n in range(9)], "values": {HUGE[:70]: 1}}),
+        read_result({"items": [{"name": HUGE[:500], "price": -n} for n in range(3)], "values": {HUGE[:70]: 1e300}}),
+        str(UUID(int=3)),
+        NOW,
+    ).as_json(),
+    "rule": HUGE[:300],
+    "is_told": True,
+    "why": HUGE,
+    "is_broken": True,
+}
 
 
 def view(status: RunStatus = RunStatus.COMPLETED, **changes: Any) -> RunView:
@@ -45,7 +59,9 @@ def view(status: RunStatus = RunStatus.COMPLETED, **changes: Any) -> RunView:
         "data_transferred_bytes": 8_300_000, "tokens_used": {"input": 1203, "output": 1644, "cache_read": 99999},
         "cost_usd": Decimal("0.0412"), "result_summary": "Cheapest: $342 (United), $70 less than yesterday.",
     }  # fmt: skip
-    return RunView(TaskRun(**(values | changes)), chore, None, [], None, 3)
+    run = TaskRun(**(values | changes))
+    result = stored_result(run.result_data)
+    return RunView(run, chore, None, [], None, 3, result=result, tables=first_rows(result) if result else ())
 
 
 def drawn(seen: RunView, kind: MessageType, payload: dict[str, Any] | None = None) -> card.Card:
@@ -80,10 +96,13 @@ def test_the_answer_comes_first_in_the_notification() -> None:
 @pytest.mark.parametrize("status", list(RunStatus))
 def test_every_card_of_a_hostile_run_fits(kind: MessageType, status: RunStatus) -> None:
     rows = [{f"{HUGE[:60]}{n}": HUGE for n in range(60)} for _ in range(50)]
-    found = {"items": rows, "values": {HUGE[:90]: {"number": 1e300, "unit": HUGE}}, "alerts": [{"text": HUGE}] * 50}
+    found = read_result(
+        {"items": rows, "values": {HUGE[:90]: {"number": 1e300, "unit": HUGE}}, "alerts": [{"text": HUGE}] * 50}
+    ).as_json()
     hostile = view(
-        status, result_summary=HUGE, result_data=found, error_message=HUGE, final_url="https://a.example/" + "a" * 3000,
-        live={"text": HUGE}, parameters={f"p{n}": HUGE for n in range(25)}, reason=Reason.AGENT_ERROR,
+        status, result_summary=HUGE, result_data=found, news=NEWS, error_message=HUGE,
+        final_url="https://a.example/" + "a" * 3000, live={"text": HUGE},
+        parameters={f"p{n}": HUGE for n in range(25)}, reason=Reason.AGENT_ERROR,
     )  # fmt: skip
     hostile.task.task_name = "x" * 100
     payload = {
@@ -105,7 +124,7 @@ def test_every_failure_has_words_and_a_way_back(reason: Reason) -> None:
     embed = judged(drawing)
     assert embed["description"].startswith("It broke.")
     assert embed["title"][0] in "✕?"
-    assert drawing.buttons[0].label == "Run Again"
+    assert [button.label for button in drawing.buttons] == ["Retry", "Log", "Adjust", "View Full Report"]
     assert drawing.ping == "123456789012345678"
 
 
@@ -144,12 +163,12 @@ def test_a_result_brings_tables_the_last_picture_and_data_but_no_logs() -> None:
 
 
 def test_values_and_rows_read_like_prose() -> None:
-    assert rows_text([{"airline": "United", "price": 1342.5, "nonstop": True, "note": None}]) == (
-        "1\\. **United** · price: 1,342.5 · nonstop: yes"
-    )
-    assert rows_text("no list") == rows_text([1, "x", {}]) == ""
-    assert values_text({"lowest_price": {"number": 342, "unit": "USD"}, "options": 47}) == (
-        "lowest\\_price **342 USD** · options **47**"
+    assert rows_lines([{"airline": "United", "price": 1342.5, "nonstop": True, "note": None}, {}], 1) == [
+        "1\\. **United** · price: 1,342.5 · nonstop: yes",
+        "2\\. —",
+    ]
+    assert values_text({"lowest_price": Value(342, "$"), "flight_time": Value(3905, "s"), "options": Value(47)}) == (
+        "lowest\\_price **$342** · flight\\_time **1 h 5 m** · options **47**"
     )
     assert value_text(0.1 + 0.2) == "0.3"
 

@@ -76,7 +76,9 @@ async def test_a_run_from_start_to_result_in_its_thread(world: World) -> None:
         "final.png": b"png",
         "results.json": b"{}",
     }
-    assert [button.label for button in _buttons(result)] == ["Run Again", "Log"]
+    assert [button.label for button in _buttons(result)] == [
+        "Run Again", "Adjust", "View Details", "View Full Report",
+    ]  # fmt: skip
     assert world.thread("ticket-checker").name.endswith(" - Complete")
     opening = world.channel("ticket-checker").history()[0]
     assert opening.embeds[0].title == "✓ ticket-checker: done"
@@ -110,8 +112,8 @@ async def test_run_again_works_after_a_restart_for_the_owner_only(world: World) 
     reply = await world.alice.click(result, label="Run Again")
     assert embed_of(reply).title == "▶ ticket-checker: on its way"
     assert len((await world.core.runs.page(SHELL)).rows) == 2
-    log = await world.alice.click(result, label="Log")
-    assert log.response.attachments[0].filename.startswith("run-")
+    seen = await world.alice.click(result, label="View Details")
+    assert "ticket-checker" in (embed_of(seen).title or "")
     outcomes = [(each.kind, each.outcome) for each in reversed(await world.core.interactions.recent(3))]
     assert outcomes == [("button", "denied"), ("button", "ok"), ("button", "ok")]
 

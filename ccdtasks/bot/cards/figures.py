@@ -2,70 +2,74 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from ccdtasks.amounts import amount_text, number_text
 from ccdtasks.bot import text
+from ccdtasks.core.results import Alert, Value
+from ccdtasks.core.resulttables import Rows
 from ccdtasks.db.models import TaskRun
 from ccdtasks.times import duration_text, size_text
 
 ROWS_SHOWN = 5
+_ROW = 380
 _COLUMNS_SHOWN = 6
 _CELL = 80
 
 
-def rows_text(items: Any) -> str:
-    """At most five rows as a numbered list; the first column is bold, the others carry their names."""
-    if not isinstance(items, list):
+def tables_text(tables: Sequence[Rows]) -> str:
+    """The first rows of the main table, and how many more there are of it and in others."""
+    if not tables:
         return ""
-    rows = [row for row in items if isinstance(row, Mapping) and row]
-    shown = [f"{number}\\. {_row(row)}" for number, row in enumerate(rows[:ROWS_SHOWN], 1)]
-    rest = len(rows) - ROWS_SHOWN
-    if rest > 0:
-        shown.append(f"{rest:,} more {'row' if rest == 1 else 'rows'} in results.csv")
-    return "\n".join(shown)
+    first, *others = tables
+    rest = first.outline.count - ROWS_SHOWN
+    more = [f"{rest:,} more {'row' if rest == 1 else 'rows'} in View Details"] if rest > 0 else []
+    more += [f"{text.plain(each.outline.name or 'rows', 60)}: {each.outline.count:,} rows" for each in others[:10]]
+    title = [f"__{text.plain(first.outline.name, 60)}__"] if first.outline.name else []
+    return "\n".join([*title, *rows_lines(first.rows[:ROWS_SHOWN], 1), *([" · ".join(more)] if more else [])])
+
+
+def rows_lines(rows: Sequence[Mapping[str, Any]], first_number: int) -> list[str]:
+    """A numbered line a row, of bounded length; the first column is bold, the others carry their names."""
+    return [f"{number}\\. {_row(row)}" for number, row in enumerate(rows, first_number)]
 
 
 def _row(row: Mapping[str, Any]) -> str:
-    cells = [(str(name), value) for name, value in row.items() if value not in (None, "")][:_COLUMNS_SHOWN]
+    cells = [(str(name), value) for name, value in row.items() if value not in (None, "")]
     if not cells:
         return "—"
-    head = f"**{text.plain(value_text(cells[0][1]), _CELL) or '—'}**"
-    return " · ".join(
-        [head, *(f"{text.plain(name, 40)}: {text.plain(value_text(value), _CELL)}" for name, value in cells[1:])]
-    )
+    said = f"**{text.plain(value_text(cells[0][1]), _CELL) or '—'}**"
+    for place, (name, value) in enumerate(cells[1:], 2):
+        cell = f" · {text.plain(name, 40)}: {text.plain(value_text(value), _CELL)}"
+        if place > _COLUMNS_SHOWN or len(said) + len(cell) > _ROW:
+            return f"{said} · …"
+        said += cell
+    return said
 
 
 def value_text(value: Any) -> str:
     """A cell: numbers with thousands separators, text as it is."""
     if isinstance(value, bool):
         return "yes" if value else "no"
-    if isinstance(value, int):
-        return f"{value:,}"
-    if isinstance(value, float):
-        return f"{value:,.2f}".rstrip("0").rstrip(".")
-    return str(value)
+    return number_text(value) if isinstance(value, int | float) else str(value)
 
 
-def values_text(values: Any) -> str:
-    """`lowest_price 342 USD · options 47`."""
-    if not isinstance(values, Mapping):
-        return ""
-    said = []
-    for name, value in list(values.items())[:10]:
-        number = value.get("number") if isinstance(value, Mapping) else value
-        unit = value.get("unit") if isinstance(value, Mapping) else None
-        amount = f"{value_text(number)} {unit}" if unit else value_text(number)
-        said.append(f"{text.plain(name, 60)} **{text.plain(amount, 60)}**")
-    return " · ".join(said)
+def values_text(values: Mapping[str, Value], most: int = 10) -> str:
+    """`lowest_price $342 · options 47`."""
+    said = [
+        f"{text.plain(name, 60)} **{text.plain(amount_text(value.number, value.unit), 60)}**"
+        for name, value in [*values.items()][:most]
+    ]
+    more = len(values) - most
+    return " · ".join([*said, f"{more} more"] if more > 0 else said)
 
 
-def alerts_text(alerts: Any) -> str:
+def alerts_text(alerts: Sequence[Alert]) -> str:
     """One line an alert."""
-    if not isinstance(alerts, list):
-        return ""
-    lines = [alert.get("text", "") if isinstance(alert, Mapping) else alert for alert in alerts[:5]]
-    return "\n".join(f"🔔 {text.plain(line, 300)}" for line in lines if str(line).strip())
+    lines = [f"🔔 {text.plain(alert.text, 300)}" for alert in alerts[:5] if alert.text.strip()]
+    more = len(alerts) - 5
+    return "\n".join([*lines, f"and {more} more alerts"] if more > 0 else lines)
 
 
 def parameters_text(parameters: Mapping[str, Any]) -> str:

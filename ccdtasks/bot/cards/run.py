@@ -2,27 +2,36 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from ccdtasks.bot import text
 from ccdtasks.bot.cards import figures
-from ccdtasks.bot.cards.card import Button, Card, join, listed, ordinal
+from ccdtasks.bot.cards.card import Card, join, listed, ordinal
+from ccdtasks.bot.cards.result import (
+    adjust,
+    again,
+    is_quiet,
+    last_screenshot,
+    log,
+    quiet,
+    report,
+    retry,
+    stop,
+    title,
+    told,
+)
 from ccdtasks.bot.cards.status import ADVICE, LOOKS, look_of
 from ccdtasks.core.facts import Hold
 from ccdtasks.core.report import REPORT
 from ccdtasks.core.runs import RunView
 from ccdtasks.core.states import ACTIVE, FINAL
-from ccdtasks.db.enums import ArtifactKind, MessageType, RunStatus, Trigger
-from ccdtasks.db.models import Artifact, DiscordMessage, TaskRun
+from ccdtasks.db.enums import MessageType, RunStatus, Trigger
+from ccdtasks.db.models import DiscordMessage, TaskRun
 from ccdtasks.times import duration_text
 
-_FORMATTING = re.compile(r"[*`~|]+|__")
-_SENT_KINDS = (ArtifactKind.TABLE, ArtifactKind.RESULT, ArtifactKind.DOWNLOAD)
-_ORDER = (ArtifactKind.TABLE, ArtifactKind.SCREENSHOT, ArtifactKind.RESULT, ArtifactKind.DOWNLOAD)
 _WORDS = {
     RunStatus.WAITING_DEPENDENCY: "Waiting for the tasks it depends on.",
     RunStatus.STARTING: "Opening a browser.",
@@ -60,7 +69,7 @@ def held(words: str, until: datetime) -> str:
 
 def goes_on_here(view: RunView) -> Card:
     """Stands above a thread that takes the place of a deleted one; true whatever comes of the run."""
-    return Card(title=_title(view, "▶", "goes on here"), body="The thread of this run was deleted.")
+    return Card(title=title(view, "▶", "goes on here"), body="The thread of this run was deleted.")
 
 
 def thread_name(view: RunView, ended: str | None) -> str:
@@ -70,27 +79,12 @@ def thread_name(view: RunView, ended: str | None) -> str:
     return text.clamp(f"Run {began:%Y-%m-%d %H:%M} - {word}", text.THREAD_NAME)
 
 
-def again(run: TaskRun, *, first: bool = True) -> Button:
-    """Starts the same task with the same values."""
-    return Button("Run Again", f"run:again:{run.id}", "primary" if first else "secondary")
-
-
-def log(run: TaskRun) -> Button:
-    """Shows the log to whoever asks."""
-    return Button("Log", f"run:log:{run.id}")
-
-
-def stop(run: TaskRun) -> Button:
-    """Ends the run in good order."""
-    return Button("Stop", f"run:stop:{run.id}", "danger")
-
-
 def _opening(view: RunView, payload: Mapping[str, Any], _now: datetime) -> Card:
     """Stands in the channel; at the end it says what came of the last attempt: the channel reads as a history."""
     run, ended = view.run, payload.get("ended")
     look = LOOKS[RunStatus(ended)] if ended else LOOKS[RunStatus.RUNNING]
     return Card(
-        title=_title(view, look.sign, look.word if ended else "new run"),
+        title=title(view, look.sign, look.word if ended else "new run"),
         body=join(text.plain(payload.get("answer", ""), 300), _began(run), figures.parameters_text(run.parameters)),
         colour=look.colour,
     )
@@ -108,10 +102,12 @@ def _began(run: TaskRun) -> str:
 
 def _live(view: RunView, _payload: Mapping[str, Any], now: datetime) -> Card:
     run, look = view.run, look_of(view.run)
+    if run.status is RunStatus.COMPLETED and is_quiet(run):
+        return quiet(view)
     active = run.status not in FINAL
     buttons = (log(run), stop(run)) if run.status in ACTIVE else (stop(run),) if active else ()
     return Card(
-        title=_title(view, look.sign, look.word),
+        title=title(view, look.sign, look.word),
         body=_live_line(view, now),
         colour=look.colour,
         buttons=buttons,
@@ -140,39 +136,15 @@ def _queue_line(view: RunView, now: datetime) -> str:
     return f"Waiting for a free session{place}."
 
 
-def _result(view: RunView, payload: Mapping[str, Any], _now: datetime) -> Card:
-    run, look = view.run, look_of(view.run)
-    found = run.result_data or {}
-    changes = [f"↔ {text.plain(change, 300)}" for change in payload.get("changes") or ()][:5]
-    shot = _last_screenshot(view.artifacts)
-    return Card(
-        title=_title(view, look.sign, look.word),
-        body=join(
-            text.markdown(run.result_summary or "It finished, and said nothing more.", 1500),
-            figures.rows_text(found.get("items")),
-            figures.values_text(found.get("values")),
-            "\n".join([*changes, figures.alerts_text(payload.get("alerts") or found.get("alerts"))]).strip(),
-            _source(found.get("evidence_url") or run.final_url),
-        ),
-        colour=look.colour,
-        footer=figures.small_print(run),
-        ping=run.owner_user_id if payload.get("ping", view.task.notify_on_complete) else None,
-        content=text.clamp(_answer(run), 200),
-        buttons=(again(run), log(run)),
-        artifacts=_sendable(view.artifacts, shot),
-        image=shot.name if shot else None,
-    )
-
-
 def _failed(view: RunView, payload: Mapping[str, Any], _now: datetime) -> Card:
     run, look, retry_at = view.run, look_of(view.run), payload.get("retry_at")
     why = text.plain(run.error_message or "It ended without saying why.", 600)
     if not retry_at and run.attempt > 1:
         why = f"Gave up after {run.attempt} tries: {why}"
-    shot = _last_screenshot(view.artifacts)
-    report = next((each for each in view.artifacts if each.name == REPORT), None)
+    shot = last_screenshot(view.artifacts)
+    written = next((each for each in view.artifacts if each.name == REPORT), None)
     return Card(
-        title=_title(view, look.sign, f"{look.word}, will try again" if retry_at else look.word),
+        title=title(view, look.sign, f"{look.word}, will try again" if retry_at else look.word),
         body=join(
             why,
             _next_try(view, retry_at) if retry_at else _advice(run, payload),
@@ -183,8 +155,8 @@ def _failed(view: RunView, payload: Mapping[str, Any], _now: datetime) -> Card:
         footer=figures.small_print(run),
         ping=run.owner_user_id if payload.get("ping", not retry_at) else None,
         content="" if retry_at else f"{text.plain(view.task.task_name, 100)}: {look.word}.",
-        buttons=(log(run),) if retry_at else (again(run), log(run)),
-        artifacts=tuple(each for each in (shot, report) if each),
+        buttons=(log(run), report(run)) if retry_at else (retry(run), log(run), *adjust(run), report(run)),
+        artifacts=tuple(each for each in (shot, written) if each),
         image=shot.name if shot else None,
     )
 
@@ -229,11 +201,11 @@ def _stopped(view: RunView, payload: Mapping[str, Any], _now: datetime) -> Card:
     who = person(payload.get("by") or run.stop_requested_by or "")
     said = f"Stopped by {who}." if who else text.plain(run.error_message or "Stopped.", 600)
     return Card(
-        title=_title(view, look.sign, look.word),
+        title=title(view, look.sign, look.word),
         body=join(said, text.markdown(run.result_summary or "", 1000)),
         colour=look.colour,
         footer=figures.small_print(run),
-        buttons=(again(run), log(run)),
+        buttons=(again(run), *adjust(run), log(run)),
     )
 
 
@@ -243,36 +215,7 @@ def _note(view: RunView, payload: Mapping[str, Any], now: datetime) -> Card:
     until = payload.get("until")
     again_at = f"Runs start again {stamp(datetime.fromisoformat(until), 'R')}." if until else ""
     said = text.markdown(payload.get("text", ""), 1500)
-    return Card(title=_title(view, look_of(view.run).sign, ""), body=join(said, again_at, gap=" "))
-
-
-def _title(view: RunView, sign: str, what: str) -> str:
-    name = text.plain(view.task.task_name, 200)
-    return f"{sign} {name}: {what}" if what else f"{sign} {name}"
-
-
-def _answer(run: TaskRun) -> str:
-    """The first line that says something: what a person would tell a friend."""
-    for line in (run.result_summary or "").splitlines():
-        said = _FORMATTING.sub("", text.sentence(line)).strip(" #_>-")
-        if said:
-            return text.plain(said, 300)
-    return ""
-
-
-def _source(url: Any, word: str = "Seen at") -> str:
-    return f"{word}: {text.address(url)}" if url else ""
-
-
-def _last_screenshot(artifacts: Sequence[Artifact]) -> Artifact | None:
-    shots = [each for each in artifacts if each.kind is ArtifactKind.SCREENSHOT]
-    return next((each for each in shots if each.name.startswith("final")), shots[-1] if shots else None)
-
-
-def _sendable(artifacts: Sequence[Artifact], shot: Artifact | None) -> tuple[Artifact, ...]:
-    """The files a result brings along: tables, data, the last screenshot, downloads."""
-    chosen = [a for a in artifacts if a is shot or a.kind in _SENT_KINDS]
-    return tuple(sorted(chosen, key=lambda a: _ORDER.index(a.kind))[: text.FILES])
+    return Card(title=title(view, look_of(view.run).sign, ""), body=join(said, again_at, gap=" "))
 
 
 def person(user_id: str) -> str:
@@ -288,6 +231,6 @@ def stamp(moment: datetime, style: str) -> str:
 _DRAW: dict[MessageType, Callable[[RunView, Mapping[str, Any], datetime], Card]] = {
     MessageType.RUN_OPENING: _opening,
     MessageType.LIVE_CARD: _live,
-    MessageType.RESULT: _result,
+    MessageType.RESULT: told,
     MessageType.TASK_ERROR: _failed,
 }
