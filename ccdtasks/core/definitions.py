@@ -16,11 +16,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from ccdtasks.core.access import Actor
 from ccdtasks.core.dependencies import Dependencies, Mode
-from ccdtasks.core.editing import apply, require_values
+from ccdtasks.core.editing import PARAMETERS, apply, require_values
 from ccdtasks.core.graph import lock_graph
 from ccdtasks.core.oneshot import is_oneshot, stored_oneshot
 from ccdtasks.core.schedules import Schedules
-from ccdtasks.core.settingsjson import PARAMETERS, read_object, settings
+from ccdtasks.core.settingsjson import read_object, settings
 from ccdtasks.core.tasks import ChannelPlace, TaskDraft, Tasks
 from ccdtasks.core.text import clean_line
 from ccdtasks.core.timezones import find_zone
@@ -284,4 +284,4 @@ def _texts(name: str, table: Json) -> Json:
 
 def _has_passed(when: str, zone: ZoneInfo, now: datetime) -> bool:
     found = _AT.fullmatch(when.strip())
-    return bool(found) and datetime.fromisoformat(found[1]).replace(tzinfo=zone) <= now
+    return found is not None and datetime.fromisoformat(found[1]).replace(tzinfo=zone) <= now

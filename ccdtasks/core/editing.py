@@ -25,7 +25,6 @@ PARAMETERS = "parameters"
 """The change that gives parameters a description, default, pattern and choices, by name."""
 GROUPS = ("retries", "display", "values")
 """Tables of fields, each of which is a field of its own: `retries.attempts`."""
-_COLUMN_DEFAULTS = {"notify_on_complete": True, "notify_on_error": True, "pushover_enabled": False}
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +142,8 @@ def _columns(fields: Mapping[Field, Any]) -> dict[str, Any]:
     columns: dict[str, Any] = {}
     for field, value in fields.items():
         if field.place == "column":
-            columns[field.key] = _COLUMN_DEFAULTS.get(field.key) if value is None else value
+            is_unset_switch = field.kind == "switch" and value is None
+            columns[field.key] = True if is_unset_switch else value
     if "template_prompt" in columns:
         columns["template_prompt"] = naming.check_prompt(_text("prompt", columns["template_prompt"]) or "")
     if columns.get("description") is not None:

@@ -237,6 +237,16 @@ async def test_a_run_in_line_never_lacks_a_value(core: Core) -> None:
     assert (await edit(core, prompt="Fly to {to=HNL}")).template_prompt == "Fly to {to=HNL}"
 
 
+async def test_what_is_unset_is_as_in_a_new_task(core: Core) -> None:
+    await make_task(core)
+    switches = ("notify_on_complete", "notify_on_error", "pushover_enabled")
+    await core.tasks.edit(ANN, NAME, {**dict.fromkeys(switches, "no"), "description": "x", "effect": "acts"})
+    unset = (await core.tasks.edit(ANN, NAME, dict.fromkeys((*switches, "description", "effect")))).task
+    fresh = await make_task(core, "fresh")
+    for column in (*switches, "description", "effect", "config"):
+        assert getattr(unset, column) == getattr(fresh, column), column
+
+
 async def test_a_name_that_is_given_twice(core: Core) -> None:
     await make_task(core)
     with pytest.raises(Invalid, match="`timeout` is given twice"):
