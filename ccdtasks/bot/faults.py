@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import aiohttp
 import discord
 
+from ccdtasks.core.outbox import AllWait, NotLetIn
 from ccdtasks.errors import CcdError, Invalid, LimitReached, Unavailable
 
 UNKNOWN_CHANNEL = 10003
@@ -16,6 +17,9 @@ TOO_LARGE = {40005, 50045}
 ARCHIVED = 50083
 THREAD_EXISTS = 160004
 _NO_ACCESS = {50001, 50013}
+_BANNED_S = 60
+"""discord.py waits out what says how long; a 429 that comes through is the guard before Discord, which does not."""
+
 _FULL = {
     30010: "Discord allows no more reactions here.",
     30013: "This server has 500 channels, the most that Discord allows.",
@@ -42,11 +46,11 @@ def discord_errors(act: str) -> Iterator[None]:
 
 def _refusal(error: discord.HTTPException, act: str) -> CcdError:
     if error.code in _NO_ACCESS:
-        return Unavailable("discord", f"Discord does not let the bot {act}.", "give its role the permission for it")
+        return NotLetIn("discord", f"Discord does not let the bot {act}.", "give its role the permission for it")
     if error.code in _FULL:
         return LimitReached(_FULL[error.code], "delete or archive some first", retry_after_s=600)
     if error.status == 429:
-        return LimitReached(f"Discord wants us to wait before we {act}.", retry_after_s=60)
+        return AllWait(f"Discord wants us to wait before we {act}.", retry_after_s=_BANNED_S)
     if error.status >= 500:
         return Unavailable("discord", "Discord has trouble right now.", "it is tried again")
     if error.status == 401:

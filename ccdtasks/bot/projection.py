@@ -22,6 +22,7 @@ from ccdtasks.bot.cards.run import goes_on_here, notice, render, thread_name
 from ccdtasks.bot.faults import ARCHIVED, THREAD_EXISTS, TOO_LARGE, UNKNOWN_CHANNEL, discord_errors
 from ccdtasks.bot.messages import editing, made, sending
 from ccdtasks.bot.places import absent
+from ccdtasks.bot.recovery import NONCE_LASTS, find_sent
 from ccdtasks.core.chains import KEY
 from ccdtasks.core.outbox import Delivered
 from ccdtasks.core.pushqueue import ABOUT as ABOUT_PUSH
@@ -48,7 +49,7 @@ class Projection:
     def __init__(self, bot: Bot, files: uploads.Files | None) -> None:
         self._bot = bot
         ttl_s = bot.config.storage.link_ttl_s
-        self._shelf = uploads.Shelf(files, bot.core.links, ttl_s) if files else None
+        self.shelf = uploads.Shelf(files, bot.core.links, ttl_s) if files else None
         self._sent: dict[UUID, int] = {}
         self._waiting: dict[UUID, tuple[float, Callable[[str], Awaitable[None]]]] = {}
 
@@ -57,7 +58,7 @@ class Projection:
         if not self._bot.is_online:
             raise absent()
         card = await self._card(message, view)
-        card = await uploads.load(card, self._shelf)
+        card = await uploads.load(card, self.shelf)
         try:
             with discord_errors("post this"):
                 return await self._route(message, view, card)
@@ -88,7 +89,10 @@ class Projection:
         return await self._tell(message, view, card)
 
     async def _announce(self, message: DiscordMessage, card: Card) -> Delivered:
-        """In the channel of the task that the row names, else in the notification channel."""
+        """To the person that the row names; else in the channel of its task, else in the notification channel."""
+        if message.payload.get("to"):
+            person = await self._bot.create_dm(discord.Object(int(message.payload["to"])))
+            return await self._show(message, card, person.id)
         task = await self._bot.core.tasks.load(message.task_id) if message.task_id else None
         if task is None or task.deleted_at is not None:
             return await self._show(message, card, self._notification_channel())
@@ -156,19 +160,33 @@ class Projection:
                     raise
             else:
                 return _delivered(card, known, place_id)
-        nonce = _nonce(message, place_id)
-        done = await self._unarchived(place_id, lambda: self._send(place, card, nonce))
+        lost = await self._find_lost(message, place, card)
+        if lost is not None:
+            await self._unarchived(place_id, lambda: self._edit(place, lost, card, set()))
+            return _delivered(card, lost, place_id)
+        nonce, silent = _nonce(message, place_id), _is_quiet(message)
+        done = await self._unarchived(place_id, lambda: self._send(place, card, nonce, silent=silent))
         self._sent[message.id] = int(done.message_id)
         return done
 
-    async def _send(self, place: discord.PartialMessageable, card: Card, nonce: str) -> Delivered:
+    async def _find_lost(self, message: DiscordMessage, place: discord.PartialMessageable, card: Card) -> int | None:
+        """Discord may have taken it long ago, and we may not have heard of that (any more)."""
+        is_new = self._bot.core.clock.now() - message.created_at < NONCE_LASTS
+        if message.message_id is not None or is_new:
+            return None
+        is_alone = message.task_run_id is not None and message.message_type is not MessageType.RUN_OPENING
+        return await find_sent(self._bot, place, card, message.created_at, is_alone=is_alone)
+
+    async def _send(
+        self, place: discord.PartialMessageable, card: Card, nonce: str, *, silent: bool = False
+    ) -> Delivered:
         try:
-            sent = await place.send(**sending(card), files=made(card.files), nonce=nonce)
+            sent = await place.send(**sending(card), files=made(card.files), nonce=nonce, silent=silent)
         except discord.HTTPException as error:
             if error.code not in TOO_LARGE or not card.files:
                 raise
             card = card.without_artifacts("The files are too large for Discord and kept on the server.")
-            sent = await place.send(**sending(card), nonce=nonce)
+            sent = await place.send(**sending(card), nonce=nonce, silent=silent)
         return _delivered(card, sent.id, place.id)
 
     async def _edit(self, place: discord.PartialMessageable, message_id: int, card: Card, sent_names: set[str]) -> None:
@@ -206,7 +224,7 @@ class Projection:
 
         async def begin(channel_id: int) -> tuple[str, str]:
             place = self._bot.get_partial_messageable(channel_id, guild_id=self._bot.guild_id)
-            anchor = await self._send(place, goes_on_here(view), nonce)
+            anchor = await self._send(place, goes_on_here(view), nonce, silent=True)
             return str(channel_id), await self._start_thread(channel_id, int(anchor.message_id), name)
 
         channel_id, thread_id = await self._in_channel(view.task, begin)
@@ -250,6 +268,12 @@ class Projection:
         if wanted is None and guild.system_channel:
             return guild.system_channel.id
         raise Invalid("notification_channel", f"There is no channel {wanted or 'for notices'} in the server.")
+
+
+def _is_quiet(message: DiscordMessage) -> bool:
+    """Whether phones stay still: starts, progress, and results that the task's rule finds not worth a call."""
+    is_start = message.message_type in (MessageType.RUN_OPENING, MessageType.LIVE_CARD)
+    return is_start or (message.message_type is MessageType.RESULT and not message.payload.get("ping", True))
 
 
 def _nonce(message: DiscordMessage, place_id: int) -> str:

@@ -78,7 +78,7 @@ def pushover_key(shell: Shell, user: str | None) -> None:
 @_of_user
 @verb
 @click.pass_obj
-def pushover_priority(shell: Shell, level: int, user: str | None, **more: Any) -> None:
+def pushover_priority(shell: Shell, /, level: int, user: str | None, **more: Any) -> None:
     """Set how loud pushes are, from -2 (silent) to 2 (rings until it is confirmed)."""
     _act(shell, lambda core: core.settings.set_priority(SHELL, level, user_id=user, **more))
 

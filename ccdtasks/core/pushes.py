@@ -9,7 +9,7 @@ import re
 import time
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Literal
+from typing import Literal, TypeGuard
 from uuid import UUID, uuid4
 
 from sqlalchemy import select, update
@@ -185,7 +185,7 @@ class Pushes:
         found: PushoverNotification | None = await session.scalar(query)
         return found
 
-    def _can_reach(self, settings: UserSettings | None) -> bool:
+    def _can_reach(self, settings: UserSettings | None) -> TypeGuard[UserSettings]:
         if settings is None or self._config.pushover.token is None:
             return False
         return settings.pushover_user_key is not None and not settings.settings.get("pushover_refused")

@@ -8,6 +8,7 @@ from datetime import timedelta
 from ccdtasks.adapters.pushover import Pushover, Quota
 from ccdtasks.core import Core
 from ccdtasks.core.pushqueue import QuotaLeft
+from ccdtasks.db.models import DiscordMessage, PushoverNotification
 from ccdtasks.doctor.finding import Finding, fail, failed, ok, warn
 from ccdtasks.engine.assembly import open_pushover
 from ccdtasks.errors import CcdError, Unavailable
@@ -59,7 +60,8 @@ async def _undelivered(core: Core) -> Finding:
     if not pushes and not messages:
         return ok("notifications", "Everything of the last 7 days was delivered, or is on its way.")
     told = [f"{len(messages)} messages to Discord"] * bool(messages) + [f"{len(pushes)} pushes"] * bool(pushes)
-    latest = max([*messages, *pushes], key=lambda row: row.created_at)
+    rows: list[DiscordMessage | PushoverNotification] = [*messages, *pushes]
+    latest = max(rows, key=lambda row: row.created_at)
     return warn(
         "notifications",
         f"Of the last 7 days {' and '.join(told)} could not be delivered; the latest: {latest.last_error}",

@@ -12,12 +12,12 @@ from typing import Protocol
 from uuid import UUID
 
 from ccdtasks.core import Core
-from ccdtasks.core.outbox import Delivered
+from ccdtasks.core.outbox import AllWait, Delivered, NotLetIn
 from ccdtasks.core.runs import RunView
 from ccdtasks.db.enums import MessageType
 from ccdtasks.db.models import DiscordMessage, TaskRun
 from ccdtasks.errors import CcdError, Invalid, LimitReached, NotFound, Unavailable
-from ccdtasks.events import MessagePending, wait_for_bell
+from ccdtasks.events import MessagePending, PushPending, wait_for_bell
 
 _log = logging.getLogger(__name__)
 
@@ -47,6 +47,7 @@ class DeliveryLoop:
         self._edited_at: dict[UUID, float] = {}
         self._sending: dict[UUID, asyncio.Task[None]] = {}
         self._slots = asyncio.Semaphore(_AT_ONCE)
+        self._paused_until_s = 0.0
 
     async def run(self) -> None:
         """Sends until cancelled. A thread whose message waits for Discord holds back no other thread."""
@@ -79,6 +80,8 @@ class DeliveryLoop:
                 task.result()
         self._forget_old()
         wait_s = _LOOK_EVERY_S
+        if self._core.clock.monotonic_s() < self._paused_until_s:
+            return wait_s
         lanes: dict[UUID, list[DiscordMessage]] = defaultdict(list)
         for row in await self._core.messages.pending(limit=50):
             left_s = self._gap_left_s(row)
@@ -116,34 +119,71 @@ class DeliveryLoop:
             view = await self._core.runs.brief(row.task_run_id) if row.task_run_id else None
             done = await self._courier.deliver(row, view)
         except LimitReached as limit:
-            await messages.retry_later(row, limit.retry_after_s or 5.0, limit.message)
+            after_s = limit.retry_after_s or 5.0
+            if isinstance(limit, AllWait):
+                self._paused_until_s = self._core.clock.monotonic_s() + after_s
+            await messages.retry_later(row, after_s, limit.message)
             return False
         except (Invalid, NotFound) as error:
             await self._say_plainly(row, error)
             return True
         except CcdError as error:
             await messages.retry_later(row, backoff_s(row.attempts), error.message)
+            self._core.counters.add("messages", outcome="put_off")
+            if isinstance(error, NotLetIn):
+                await self._say_otherwise(row, error)
             return False
         except Exception as error:
             _log.exception("message %s of run %s could not be delivered", row.key, row.task_run_id)
             if row.attempts >= _ODD_ATTEMPTS_MAX:
                 await messages.failed(row, f"{type(error).__name__}")
+                self._core.counters.add("messages", outcome="failed")
                 return True
             await messages.retry_later(row, backoff_s(row.attempts), type(error).__name__)
             return False
         await messages.delivered(row, done)
+        self._core.counters.add("messages", outcome="delivered")
         return True
 
     async def _say_plainly(self, row: DiscordMessage, error: CcdError) -> None:
         """Discord will never take this message: it stays visible as failed, and the thread gets a plain line."""
         _log.warning("Discord does not take message %s of run %s: %s", row.key, row.task_run_id, error.message)
         await self._core.messages.failed(row, error.message)
-        if row.task_run_id is None or row.key.startswith(_PLAIN):
+        self._core.counters.add("messages", outcome="failed")
+        if row.task_run_id is None:
+            return
+        if row.key.startswith(_PLAIN):
+            await self._say_otherwise(row, error)
             return
         async with self._core.db.write() as session:
             run = await session.get_one(TaskRun, row.task_run_id)
             payload = {"text": f"Discord did not take a message here: {error.message}"}
             await self._core.messages.put(session, run, f"{_PLAIN}{row.key}", MessageType.NOTIFICATION, payload)
+
+    async def _say_otherwise(self, row: DiscordMessage, error: CcdError) -> None:
+        """The owner hears of it by another way: a direct message and a push; once a day for each task."""
+        task_id = row.task_id
+        if task_id is None or row.payload.get("to"):
+            return
+        task = await self._core.tasks.load(task_id)
+        told = {"text": unsaid_text(task.task_name, error), "to": task.owner_user_id}
+        if not task.owner_user_id.isdecimal():
+            del told["to"]  # made in the shell: the notification channel hears of it
+        key = f"unsaid:{task_id.hex}:{self._core.clock.now():%Y%m%d}"
+        async with self._core.db.write() as session:
+            if await self._core.messages.is_said(session, key):
+                return
+            await self._core.messages.put(session, None, key, MessageType.NOTIFICATION, told)
+            if row.task_run_id is not None:
+                run = await session.get_one(TaskRun, row.task_run_id)
+                await self._core.pushes.tell_unsaid(session, run, error.message)
+        self._core.bus.publish(PushPending())
+
+
+def unsaid_text(task_name: str, error: CcdError) -> str:
+    """`I cannot tell you about shoes in its channel: ...`"""
+    hint = f" {error.hint[:1].upper()}{error.hint[1:]}; what waits is posted then." if error.hint else ""
+    return f"I cannot tell you about **{task_name}** in its channel: {error.message}{hint}"
 
 
 def backoff_s(attempts: int) -> float:

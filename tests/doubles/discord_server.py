@@ -192,7 +192,7 @@ class DiscordServer:
 
     def channel(self, name: str) -> Json | None:
         """A text channel or category by name."""
-        found = [each for each in self.state.channels.values() if each["name"] == name]
+        found = [each for each in self.state.channels.values() if each.get("name") == name]
         return found[0] if found else None
 
     def thread(self, channel: str, number: int = -1) -> Json | None:
@@ -220,9 +220,13 @@ class DiscordServer:
         """The next requests that match (`*` stands for anything) are refused."""
         self.rest.faults.append(Fault(method, path, times, status=status, code=code))
 
-    def limit(self, method: str, path: str, retry_after_s: float, times: int = 1) -> None:
-        """The next requests are answered with 429."""
-        self.rest.faults.append(Fault(method, path, times, retry_after_s=retry_after_s))
+    def limit(self, method: str, path: str, retry_after_s: float, times: int = 1, *, is_global: bool = False) -> None:
+        """The next requests are answered with 429; `is_global`: it is about all that the bot asks."""
+        self.rest.faults.append(Fault(method, path, times, retry_after_s=retry_after_s, is_global=is_global))
+
+    def ban(self, times: int = 1) -> None:
+        """The next requests are refused by the guard before Discord, as after too many mistakes."""
+        self.rest.faults.append(Fault("*", "*", times, retry_after_s=0, is_ban=True))
 
     def hold(self, method: str, path: str, times: int = 1) -> asyncio.Event:
         """The next requests get no answer until the event is set."""

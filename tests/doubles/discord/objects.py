@@ -11,7 +11,7 @@ Json = dict[str, Any]
 _ids = itertools.count(1)
 _EPOCH_MS = 1420070400000
 
-TEXT, CATEGORY, PUBLIC_THREAD = 0, 4, 11
+TEXT, DM, CATEGORY, PUBLIC_THREAD = 0, 1, 4, 11
 COMMAND, COMPONENT, COMPLETION, FORM = 2, 3, 4, 5
 
 
@@ -157,6 +157,11 @@ def channel(guild_id: str, body: Json, position: int) -> Json:
     if kind == TEXT:
         made |= {"topic": body.get("topic"), "rate_limit_per_user": 0, "last_message_id": None}
     return made
+
+
+def dm(person: Json) -> Json:
+    """A conversation with one person."""
+    return {"id": snowflake(), "type": DM, "flags": 0, "last_message_id": None, "recipients": [person]}
 
 
 def channel_name(name: str) -> str:

@@ -33,6 +33,8 @@ class Fault:
     retry_after_s: float | None = None
     held: asyncio.Event | None = None
     loses_answer: bool = False
+    is_global: bool = False
+    is_ban: bool = False
 
     def matches(self, method: str, path: str) -> bool:
         return self.times > 0 and self.method in (method, "*") and fnmatchcase(path, self.path)
@@ -74,17 +76,19 @@ class Rest:
                 await fault.held.wait()
         if fault is not None and (fault.status or fault.retry_after_s is not None):
             self._note(method, path, body, files, fault.status or 429)
-            return _limited(fault.retry_after_s) if fault.retry_after_s is not None else _failed(fault)
+            return _limited(fault.retry_after_s, fault) if fault.retry_after_s is not None else _failed(fault)
         is_ours = path.startswith(("/interactions/", "/webhooks/"))
         if not is_ours and request.headers.get("Authorization") != f"Bot {self._token}":
             self._note(method, path, body, files, 401)
             return _json(401, {"message": "401: Unauthorized", "code": 0})
-        answer = await self._answer(method, path, body, files)
+        answer = await self._answer(method, path, body, files, dict(request.query))
         if fault is not None and fault.loses_answer and request.transport is not None:
             request.transport.abort()
         return answer
 
-    async def _answer(self, method: str, path: str, body: Any, files: dict[str, bytes]) -> web.Response:
+    async def _answer(
+        self, method: str, path: str, body: Any, files: dict[str, bytes], query: dict[str, str]
+    ) -> web.Response:
         at_s = asyncio.get_running_loop().time()
         wrong = schema().request_errors(method, path, body) + self._book.errors(method, path, body, at_s)
         self.violations += wrong
@@ -92,7 +96,7 @@ class Rest:
             self._note(method, path, body, files, 400)
             return _json(400, {"message": "Invalid Form Body", "code": 50035, "errors": {"_": wrong}})
         try:
-            status, answer = self._carry_out(method, path, body, files)
+            status, answer = self._carry_out(method, path, body, files, query)
         except RateLimit as limit:
             self._note(method, path, body, files, 429)
             return _limited(limit.retry_after_s)
@@ -123,6 +127,8 @@ class Rest:
             ("GET", channel, state.channel, 200),
             ("PATCH", channel, state.change_channel, 200),
             ("DELETE", channel, state.delete_channel, 200),
+            ("POST", "/users/@me/channels", state.make_dm, 200),
+            ("GET", f"{channel}/messages", state.history, 200),
             ("POST", f"{channel}/messages", state.post, 200),
             ("GET", message, state.message, 200),
             ("PATCH", message, state.edit, 200),
@@ -137,13 +143,15 @@ class Rest:
             pattern = re.compile(re.sub(r"{(\w+)}", r"(?P<\1>[^/]+)", path))
             self._routes.append((verb, pattern, act, status))
 
-    def _carry_out(self, method: str, path: str, body: Any, files: dict[str, bytes]) -> tuple[int, Any]:
-        """Calls what answers the route, with those of path, body and files that it wants."""
+    def _carry_out(
+        self, method: str, path: str, body: Any, files: dict[str, bytes], query: dict[str, str]
+    ) -> tuple[int, Any]:
+        """Calls what answers the route, with those of path, query, body and files that it wants."""
         for verb, pattern, act, status in self._routes:
             match = pattern.fullmatch(path)
             if verb == method and match:
                 at_s = asyncio.get_running_loop().time()
-                given = {"body": body or {}, "files": files, "at_s": at_s, **match.groupdict()}
+                given = {"body": body or {}, "files": files, "query": query, "at_s": at_s, **match.groupdict()}
                 return status, act(**{name: given[name] for name in signature(act).parameters if name in given})
         self.violations.append(f"the double has no {method} {path}")
         raise Refusal(404, 0, "404: Not Found")
@@ -176,10 +184,15 @@ def _failed(fault: Fault) -> web.Response:
     return _json(fault.status or 500, {"message": f"{fault.status}: on demand", "code": fault.code})
 
 
-def _limited(retry_after_s: float) -> web.Response:
-    body = {"message": "You are being rate limited.", "retry_after": retry_after_s, "global": False}
+def _limited(retry_after_s: float, fault: Fault | None = None) -> web.Response:
+    """Discord's own 429; one without `Via` is of the guard before it, which says nothing but no."""
+    if fault is not None and fault.is_ban:
+        return web.Response(status=429, text="error code: 1015")
+    is_global = fault is not None and fault.is_global
+    body = {"message": "You are being rate limited.", "retry_after": retry_after_s, "global": is_global}
     answer = _json(429, body)
     answer.headers["Via"] = "1.1 double"
+    answer.headers["X-RateLimit-Scope"] = "global" if is_global else "user"
     answer.headers["Retry-After"] = str(max(1, round(retry_after_s)))
     return answer
 

@@ -8,12 +8,13 @@ from collections.abc import Callable
 from typing import Any
 
 from tests.doubles.discord import objects
-from tests.doubles.discord.objects import CATEGORY, PUBLIC_THREAD, TEXT, Json
+from tests.doubles.discord.objects import CATEGORY, DM, PUBLIC_THREAD, TEXT, Json
 
 ALL_PERMISSIONS = (1 << 53) - 1
 CHANNELS, CHANNELS_PER_CATEGORY, THREADS = 500, 50, 1000
 FILE_BYTES, REQUEST_BYTES = 10 * 1024 * 1024, 25 * 1024 * 1024
 RENAMES, RENAME_WINDOW_S = 2, 600.0
+_READ_HISTORY = 1 << 16
 _ADMINISTRATOR, _MANAGE_CHANNELS, _VIEW, _SEND = 1 << 3, 1 << 4, 1 << 10, 1 << 11
 _MANAGE_THREADS, _PUBLIC_THREADS, _SEND_IN_THREADS = 1 << 34, 1 << 35, 1 << 38
 
@@ -50,6 +51,8 @@ class State:
         self.commands: dict[str, list[Json]] = {"global": [], self.guild_id: []}
         self.changed = asyncio.Event()
         self.bot_is_member = True
+        self.dms: dict[str, Json] = {}
+        self.closed_dms: set[str] = set()
         self._nonces: dict[tuple[str, str], str] = {}
         self._renames: dict[str, list[float]] = {}
 
@@ -85,7 +88,7 @@ class State:
 
     def places(self) -> list[Json]:
         """Channels and categories, without threads."""
-        return [each for each in self.channels.values() if each["type"] != PUBLIC_THREAD]
+        return [each for each in self.channels.values() if each["type"] not in (PUBLIC_THREAD, DM)]
 
     def snapshot(self) -> Json:
         """The payload of GUILD_CREATE."""
@@ -167,6 +170,9 @@ class State:
         found = self.channel(channel_id)
         for each in self.threads(channel_id):
             self.delete_channel(each["id"])
+        for each in [each for each in self.places() if each["parent_id"] == channel_id]:  # a category leaves them
+            each["parent_id"] = None
+            self.tell("CHANNEL_UPDATE", each)
         del self.channels[channel_id], self.messages[channel_id]
         self.tell("THREAD_DELETE" if found["type"] == PUBLIC_THREAD else "CHANNEL_DELETE", found)
         return found
@@ -185,12 +191,40 @@ class State:
         self.tell("THREAD_CREATE", {**made, "newly_created": True})
         return made
 
+    def make_dm(self, body: Json) -> Json:
+        """The conversation of the bot with one person; there is one for ever."""
+        person = str(body["recipient_id"])
+        if person not in self.members:
+            raise Refusal(400, 50033, "Invalid Recipient(s)")
+        if person not in self.dms:
+            self.dms[person] = objects.dm(self.members[person]["user"])
+            self._keep_channel(self.dms[person])
+        return self.dms[person]
+
+    def history(self, channel_id: str, query: Json) -> list[Json]:
+        """The latest messages of a place, newest first; `after`: only younger ones."""
+        self.channel(channel_id)
+        self._require(_READ_HISTORY, 50001)
+        younger = [each for each in self.messages[channel_id].values() if int(each["id"]) > int(query.get("after", 0))]
+        shown = younger[: int(query.get("limit", 50))] if "after" in query else younger[-int(query.get("limit", 50)) :]
+        return [
+            {key: value for key, value in each.items() if key not in ("nonce", "had_thread")} for each in shown[::-1]
+        ]
+
+    def forget_nonces(self) -> None:
+        """Discord remembers them for some minutes (Create Message, `enforce_nonce`), which have passed."""
+        self._nonces.clear()
+
     def post(self, channel_id: str, body: Json, files: dict[str, bytes]) -> Json:
         """A message of the bot; the same nonce again gives the message that it gave before."""
         place = self.channel(channel_id)
         is_thread = place["type"] == PUBLIC_THREAD
-        self._require(_VIEW, 50001)
-        self._require(_SEND_IN_THREADS if is_thread else _SEND)
+        if place["type"] == DM:
+            if place["recipients"][0]["id"] in self.closed_dms:
+                raise Refusal(403, 50007, "Cannot send messages to this user")
+        else:
+            self._require(_VIEW, 50001)
+            self._require(_SEND_IN_THREADS if is_thread else _SEND)
         if place["type"] == CATEGORY:
             raise Refusal(400, 50008, "Cannot send messages in a non-text channel")
         if is_thread:
