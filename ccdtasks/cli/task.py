@@ -16,6 +16,7 @@ from ccdtasks.cli.look import plain_table, status_text, when
 from ccdtasks.cli.service import opened
 from ccdtasks.cli.shell import Shell, pairs, verb
 from ccdtasks.core.access import SHELL
+from ccdtasks.core.fields import typed_settings
 from ccdtasks.core.shapes import task_row_shape, task_shape
 from ccdtasks.core.tasks import TaskDraft, TaskFilter, TaskRow
 from ccdtasks.core.timing import words_of
@@ -37,7 +38,7 @@ for _command in (*editing.COMMANDS, *copies.COMMANDS, *dependencies.COMMANDS, *s
 @click.option("--type", "task_type", help="The kind of task; guessed from the prompt when left out.")
 @click.option("--description", help="One line about it.")
 @click.option(
-    "--set", "settings", multiple=True, metavar="KEY=VALUE", help="A setting of the task, such as timeout_s=600."
+    "--set", "settings", multiple=True, metavar="KEY=VALUE", help="A setting of the task, such as timeout=10m."
 )
 @verb
 @click.pass_obj
@@ -49,7 +50,8 @@ def create(  # noqa: PLR0917 - click passes them by name
     {place} in the prompt is a parameter that each run needs, {place=Kyoto} one with a default.
     """
     text = sys.stdin.read() if prompt == "-" else prompt
-    draft = TaskDraft(name, text, task_type, description, {key: _value(value) for key, value in pairs(settings)})
+    config = typed_settings({key: _value(value) for key, value in pairs(settings)})
+    draft = TaskDraft(name, text, task_type, description, config)
     made = asyncio.run(_create(shell, draft))
     shell.show(task_shape(made), lambda: Text(f"✓ {made.task_name} is ready. {_needs(made)}"))
 
@@ -96,9 +98,9 @@ async def _find(shell: Shell, name: str) -> Task:
 
 
 def _value(text: str) -> Any:
-    """A setting's value: JSON where it is some, else the text itself."""
+    """A setting's value: a table or a list as JSON, else the text itself."""
     try:
-        return json.loads(text)
+        return json.loads(text) if text.startswith(("{", "[")) else text
     except ValueError:
         return text
 

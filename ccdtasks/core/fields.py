@@ -7,7 +7,7 @@ The settings come from `TaskConfig`: a new one is a field without further ado. U
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from enum import Enum
@@ -139,6 +139,22 @@ def find_field(parameters: Sequence[str], typed: str, task_name: str) -> Field:
         hint = f"did you mean `{near[0]}`?" if near else f"/task-edit {task_name} shows what can be changed"
         raise Invalid("field", f"There is no field `{clean_line(typed, 60)}`.", hint)
     return found
+
+
+def typed_settings(given: Mapping[str, Any]) -> dict[str, Any]:
+    """A `config` from settings as people name and type them; an unknown name stays, for `read_config` to refuse."""
+    config: dict[str, Any] = {}
+    for name, value in given.items():
+        field = next((each for each in SETTINGS if name in (each.name, *each.aliases)), None)
+        if field is None or isinstance(value, Mapping):
+            config[name] = value
+            continue
+        *parents, last = field.path
+        table = config
+        for part in parents:
+            table = table.setdefault(part, {})
+        table[last] = read_typed(field, value)
+    return config
 
 
 def parameter_names(task: Task) -> list[str]:

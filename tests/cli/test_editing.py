@@ -36,6 +36,19 @@ def test_without_a_change_it_shows_what_there_is(ccdtasks: Command) -> None:
     assert "values.origin" in fields
 
 
+def test_a_new_task_takes_settings_by_the_same_names(ccdtasks: Command) -> None:
+    words = ("--set", "timeout=1h", "--set", "retries=2", "--set", "allowed_domains=a.example b.example")
+    made = ccdtasks("task", "create", "flights", "Fly", *words, "--set", 'display={"width": 1920}', "--json").json()
+    assert made["config"] == {
+        "timeout_s": 3600,
+        "retries": {"attempts": 2},
+        "allowed_domains": ["a.example", "b.example"],
+        "display": {"width": 1920},
+    }
+    refused = ccdtasks("task", "create", "other", "Fly", "--set", "tiemout_s=5")
+    assert (refused.code, "did you mean `timeout_s`?" in refused.err) == (4, True)
+
+
 def test_mistakes_change_nothing(ccdtasks: Command) -> None:
     ccdtasks("task", "create", "flights", "Fly")
     for words, code, said in (

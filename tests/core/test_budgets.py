@@ -93,6 +93,15 @@ async def test_two_runs_that_spend_at_once_warn_once(core: Core) -> None:
     assert len(await _warnings(core)) == 2
 
 
+async def test_a_budget_that_is_raised_is_warned_of_anew(core: Core) -> None:
+    claimed = await running(core, budget_usd_per_day="2.00")
+    await _spend(core, claimed, "2.01")
+    await core.tasks.edit(ANN, "ticket-checker", {"budget_per_day": "10"})
+    assert (await core.budgets.of(claimed.run_id))[0].limit_usd == 10
+    await _spend(core, claimed, "8.50")
+    assert "Today's budget of this task is 85 % used: $8.50 of $10.00." in await _warnings(core)
+
+
 async def test_what_was_queued_before_is_recorded_as_failed(core: Core, clock: MoveableClock) -> None:
     """Scheduled runs and those that waited: no session, one reason, and nobody is called for each of them."""
     claimed = await running(core, budget_usd_per_day="2.00")
