@@ -137,7 +137,7 @@ async def _run_loops(
     manager = ServiceManager()
     loops: dict[str, Coroutine[Any, Any, None]] = {
         "instance-lock": lock.keep(),
-        "lag-watchdog": LagWatchdog().run(),
+        "lag-watchdog": LagWatchdog(core.counters.lag).run(),
         "dispatcher": dispatcher.run(),
         "reaper": Reaper(parts, dispatcher.holds).run(),
         "uploads": UploadLoop(core, parts.keeper).run(),

@@ -22,6 +22,7 @@ from ccdtasks.adapters.containers import (
     state_from_list,
 )
 from ccdtasks.adapters.podman_client import api_client_class
+from ccdtasks.counters import Counters
 from ccdtasks.errors import Conflict, Unavailable
 
 if TYPE_CHECKING:
@@ -84,8 +85,9 @@ class Podman:
     what works (create, start, remove) may take six times as long on a busy box with a cold disk.
     """
 
-    def __init__(self, socket: str, call_timeout_s: float = 10.0) -> None:
+    def __init__(self, socket: str, call_timeout_s: float = 10.0, counters: Counters | None = None) -> None:
         self.socket = socket
+        self._counters = counters or Counters()
         self._look_timeout_s = call_timeout_s
         self._work_timeout_s = call_timeout_s * 6
         self._executor = ThreadPoolExecutor(_THREADS, thread_name_prefix="podman")
@@ -203,11 +205,18 @@ class Podman:
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(limit_s + _GRACE_S):
-                return await loop.run_in_executor(self._executor, work)
+                answer = await loop.run_in_executor(self._executor, work)
+            self._count(function, "answered")
+            return answer
         except TimeoutError:
+            self._count(function, "silent")
             raise _silent(self.socket, limit_s) from None
         except OSError as error:  # podman-py's APIError is one, whatever happened below it
+            self._count(function, "failed")
             raise self._translated(error, limit_s) from error
+
+    def _count(self, function: Callable[..., Any], outcome: str) -> None:
+        self._counters.add("podman_calls", kind=function.__name__.strip("_"), outcome=outcome)
 
     def _client(self) -> APIClient:
         client: APIClient | None = getattr(self._local, "client", None)

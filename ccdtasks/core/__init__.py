@@ -37,6 +37,8 @@ from ccdtasks.core.tasks import Tasks
 from ccdtasks.core.tokens import Tokens
 from ccdtasks.core.trends import Charting
 from ccdtasks.core.vault import KEY_FILE, Vault
+from ccdtasks.core.vitals import VitalSigns
+from ccdtasks.counters import Counters
 from ccdtasks.db import Database
 from ccdtasks.events import Bus
 from ccdtasks.times import Clock
@@ -72,6 +74,8 @@ class Core:
     profiles: Profiles
     metrics: Metrics
     cleanups: Cleanups
+    vitals: VitalSigns
+    counters: Counters
     vault: Vault
     settings: Settings
     pushes: Pushes
@@ -159,6 +163,8 @@ def build_core(db: Database, bus: Bus, clock: Clock, config: Config) -> Core:
         chains=chains,
         profiles=Profiles(db),
         metrics=Metrics(db=db, clock=clock, config=config, access=access, tasks=tasks),
+        vitals=VitalSigns(db, clock, facts),
+        counters=Counters(),
         cleanups=Cleanups(db=db, bus=bus, clock=clock, access=access, audit=audit, tasks=tasks, outbox=outbox),
         vault=vault,
         settings=Settings(db=db, clock=clock, config=config, access=access, audit=audit, vault=vault, pushes=pushes),

@@ -46,7 +46,7 @@ async def open_parts(
         folders.prepare()
         seccomp_profile = config.paths.data_dir / "seccomp.json"
         write_session_profile(seccomp_profile)
-        podman = Podman(find_socket(config.podman.socket))
+        podman = Podman(find_socket(config.podman.socket), counters=core.counters)
         stack.push_async_callback(podman.close)
         store = open_store(config)
         stack.push_async_callback(store.close)

@@ -29,6 +29,7 @@ class Gates:
         self._before: Mapping[str, Mapping[str, int]] = {}
         self._before_usd = Decimal(0)
         self._egress_before: Mapping[str, Any] = {}
+        self._egress_seen: Mapping[str, int] = {}
         self._usage_changed = False
         self._refusals: list[Refusal] = []
         self._noted = 0
@@ -40,14 +41,16 @@ class Gates:
             self._before, self._before_usd = session.usage or {}, session.cost_usd
             self._egress_before = session.egress or {}
         self._model = await self._parts.model.serve(folder.model_socket, brief.grant(), self._used)
-        self._egress = await self._parts.egress.serve(folder.egress_socket, brief.policy(), self._refusals.append)
+        self._egress = await self._parts.egress.serve(folder.egress_socket, brief.policy(), self._refused)
 
     def model_said(self) -> ModelSaid:
         """What our own gateway knows of the model's last word; whatever the session claims."""
         model = self._model
         if model is None:
             return ModelSaid()
-        return ModelSaid(model.auth_failed, model.lacks_credit, model.limited_until, model.exhausted)
+        claude = self._parts.core.config.claude
+        kind = "oauth_token" if claude.oauth_token else "api_key" if claude.api_key else None
+        return ModelSaid(kind, model.auth_failed, model.lacks_credit, model.limited_until, model.exhausted)
 
     def revoke(self) -> None:
         """Lets no more requests to the model through: the run is over."""
@@ -64,6 +67,8 @@ class Gates:
     async def report(self) -> None:
         """Writes what was used and refused since the last report."""
         claims = self._parts.core.claims
+        if self._egress is not None:
+            self._count_egress(self._egress)
         if self._usage_changed and self._model is not None and self._egress is not None:
             self._usage_changed = False
             usage, cost_usd, egress = self._usage(), self._cost_usd(), self._counts(self._egress)
@@ -81,7 +86,28 @@ class Gates:
         await self.report()
 
     def _used(self, usage: Usage) -> None:
+        """One more piece of what the model was asked and answered."""
         self._usage_changed = True
+        counters = self._parts.core.counters
+        counters.add("model_requests", usage.requests, model=usage.model)
+        counters.add("model_cost_usd", float(usage.cost_usd), model=usage.model)
+        for kind, number in _numbers(usage).items():
+            if kind != "requests":
+                counters.add("model_tokens", number, model=usage.model, kind=kind)
+
+    def _refused(self, refusal: Refusal) -> None:
+        self._refusals.append(refusal)
+        self._parts.core.counters.add("egress_refusals", reason=refusal.reason)
+
+    def _count_egress(self, egress: ServedEgress) -> None:
+        """Adds what went through since the last look to the process's counters."""
+        now, before = asdict(egress.counts), self._egress_seen
+        counters = self._parts.core.counters
+        counters.add("egress_connections", now["connections"] - before.get("connections", 0))
+        for way in ("in", "out"):
+            name = f"bytes_{way}"
+            counters.add("egress_bytes", now[name] - before.get(name, 0), direction=way)
+        self._egress_seen = now
 
     def _usage(self) -> dict[str, dict[str, int]]:
         totals = {model: dict(counts) for model, counts in self._before.items()}

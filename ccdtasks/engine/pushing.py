@@ -113,6 +113,7 @@ class PushingLoop:
         except CcdError as error:
             return await self._note(push, error)
         await self._queue.sent(push, key, accepted.request_id, accepted.receipt, _left(accepted.quota))
+        self._core.counters.add("pushes", outcome="sent")
         return True
 
     async def _note(self, push: Outgoing, error: CcdError) -> bool:
@@ -122,6 +123,7 @@ class PushingLoop:
             pause_s = pause_after(row.attempts)
             self._away_until = self._core.clock.now() + timedelta(seconds=_SHORTEST_PAUSE_S)
             await self._queue.put_off(push, pause_s, error.message, is_open=isinstance(error, NoAnswer))
+            self._core.counters.add("pushes", outcome="put_off")
             return False
         if isinstance(error, Invalid) and error.field == "sound" and row.sound:
             await self._queue.without_sound(row)
@@ -131,6 +133,7 @@ class PushingLoop:
         _log.warning("push %s is given up: %s", row.id, error.message)
         is_key = isinstance(error, Invalid) and error.field == "key"
         await self._queue.failed(row, error.message, key_is_refused=is_key)
+        self._core.counters.add("pushes", outcome="failed")
         return True
 
     def _close(self, error: Spent | Denied) -> None:

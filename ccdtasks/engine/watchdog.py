@@ -9,6 +9,8 @@ import threading
 import time
 import traceback
 
+from ccdtasks.counters import Lag
+
 _log = logging.getLogger(__name__)
 
 _BEAT_S = 0.1
@@ -24,8 +26,9 @@ class LagWatchdog:
     `worst_s` is the longest delay seen so far.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, lag: Lag | None = None) -> None:
         self.worst_s = 0.0
+        self._lag = lag or Lag()
         self._beat_at = time.monotonic()
         self._over = threading.Event()
         self._loop_thread = 0
@@ -48,6 +51,7 @@ class LagWatchdog:
         late_s = now - self._beat_at - _BEAT_S
         self._beat_at = now
         self.worst_s = max(self.worst_s, late_s)
+        self._lag.observe(late_s)
         if late_s > _WARN_S:
             _log.warning("the event loop was held up for %.0f ms", late_s * 1000)
 

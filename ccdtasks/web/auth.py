@@ -58,7 +58,7 @@ def prepare(app: web.Application) -> None:
 
 async def actor_of(request: web.Request) -> Actor:
     """Who asks. Raises NotLoggedIn, which sends a browser to the login page; LimitReached after many wrong tokens."""
-    visitor = await (_by_bearer(request) if is_for_programs(request) else _by_cookie(request))
+    visitor = await (by_bearer(request) if is_for_programs(request) else _by_cookie(request))
     if visitor is None:
         raise NotLoggedIn("This needs a token.", "`ccdtasks token create` on the box makes one")
     return visitor.actor
@@ -126,7 +126,8 @@ async def log_out(request: web.Request) -> web.Response:
 ROUTES = (web.get("/login", show_login), web.post("/login", log_in), web.post("/logout", log_out))
 
 
-async def _by_bearer(request: web.Request) -> Visitor | None:
+async def by_bearer(request: web.Request) -> Visitor | None:
+    """Who the token in the request's header belongs to; None without a valid one."""
     kind, _, secret = request.headers.get("Authorization", "").partition(" ")
     return await _by_token(request, secret.strip()) if kind.lower() == "bearer" else None
 

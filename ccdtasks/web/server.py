@@ -13,7 +13,7 @@ from aiohttp.abc import AbstractAccessLogger
 
 from ccdtasks.config import BadConfig
 from ccdtasks.core import Core
-from ccdtasks.web import auth, files, health, home, pages, report
+from ccdtasks.web import auth, files, health, home, pages, prometheus, report
 from ccdtasks.web.api import notifications, runs, tasks
 from ccdtasks.web.context import CHECKS, CORE, FILES, Check, Files
 from ccdtasks.web.errors import show_mistakes
@@ -37,6 +37,7 @@ _PARTS = (
     runs.ROUTES,
     notifications.ROUTES,
     report.ROUTES,
+    prometheus.ROUTES,
 )
 
 

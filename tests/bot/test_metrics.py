@@ -129,7 +129,7 @@ async def test_a_clean_up_is_shown_first_and_then_done(world: World) -> None:
     assert [each.archived for each in found if isinstance(each, discord.Thread)] == [True, True, False]
     assert await world.core.cleanups.threads_to_close() == []
     await world.deliver()
-    last = world.channel("ticket-checker").history[-1].embeds[0]
+    last = world.channel("ticket-checker").history()[-1].embeds[0]
     assert last.description == "2 runs and 2 files (6 B) were removed. The figures of days and months stay."
     history = await world.alice.slash(world.lobby, "task-history", task="ticket-checker")
     assert len(said(history).splitlines()) == 2
