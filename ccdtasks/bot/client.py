@@ -10,7 +10,7 @@ import discord
 
 from ccdtasks.adapters.painter import Painter
 from ccdtasks.adapters.pushover import Pushover
-from ccdtasks.bot import adjusting, answering, looking, permissions, statistics
+from ccdtasks.bot import adjusting, answering, filing, looking, permissions, statistics
 from ccdtasks.bot.archive import Archive
 from ccdtasks.bot.places import Places, absent
 from ccdtasks.bot.projection import Projection
@@ -89,7 +89,8 @@ class Bot(discord.Client):
 
     async def setup_hook(self) -> None:
         """Makes the buttons of all earlier messages work again."""
-        self.add_dynamic_items(*BUTTONS, *answering.BUTTONS, *adjusting.BUTTONS, *looking.BUTTONS, *statistics.BUTTONS)
+        for each in (BUTTONS, answering.BUTTONS, adjusting.BUTTONS, looking.BUTTONS, filing.BUTTONS, statistics.BUTTONS):
+            self.add_dynamic_items(*each)
 
     async def on_guild_available(self, guild: discord.Guild) -> None:
         """The server is there: at start, and after an outage of Discord."""

@@ -21,6 +21,8 @@ VERBS = {
     "chart": ("metrics", "Show a number of a task's results over time."),
     "cleanup": ("cleanup", "Remove old runs of a task; says first what would go."),
     "logs": ("runs", "Show what a run did, and follow it with --follow."),
+    "files": ("files", "List the files that a run left, and copy them out."),
+    "token": ("token", "Make, list and revoke tokens for the pages and the API."),
     "stop": ("runs", "Stop a run."),
     "answer": ("answering", "Answer what a run asks."),
     "say": ("answering", "Say something to a run while it works."),

@@ -15,6 +15,9 @@ from ccdtasks.db.models import Artifact, PushoverNotification, RunEvent, Task, T
 
 Json = dict[str, Any]
 
+SPOOL = "spool"
+"""The folder below the data folder in which files wait for a remote store."""
+
 
 def task_shape(task: Task) -> Json:
     """A task."""
@@ -135,9 +138,11 @@ def file_shape(artifact: Artifact, config: Config) -> Json:
 
 
 def file_path(artifact: Artifact, config: Config) -> Path | None:
-    """Where a stored file lies in the local store."""
-    if artifact.state is not ArtifactState.STORED or not artifact.location or config.storage.kind != "local":
+    """Where a file lies on this machine: in the local store, or while it waits for a remote one."""
+    if artifact.state is ArtifactState.MISSING or not artifact.location:
         return None
+    if config.storage.kind != "local":
+        return config.paths.data_dir / SPOOL / artifact.location if artifact.state is ArtifactState.LOCAL else None
     return (config.storage.path or config.paths.data_dir / "artifacts") / artifact.location
 
 

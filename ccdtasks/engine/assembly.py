@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from urllib.parse import urlsplit
 
@@ -15,6 +15,7 @@ from ccdtasks.adapters.seccomp import write_session_profile
 from ccdtasks.adapters.storage import LocalStore
 from ccdtasks.config import ClaudeConfig, Config
 from ccdtasks.core import Core
+from ccdtasks.core.shapes import SPOOL
 from ccdtasks.engine.cleaning import Cleaner
 from ccdtasks.engine.folder import RunFolders
 from ccdtasks.engine.keeping import ArtifactStore, Keeper
@@ -48,11 +49,7 @@ async def open_parts(
         write_session_profile(seccomp_profile)
         podman = Podman(find_socket(config.podman.socket), counters=core.counters)
         stack.push_async_callback(podman.close)
-        store = open_store(config)
-        stack.push_async_callback(store.close)
-        spool = None if isinstance(store, LocalStore) else LocalStore(config.paths.data_dir / "spool")
-        if spool is not None:
-            stack.push_async_callback(spool.close)
+        keeper = await stack.enter_async_context(open_keeper(core, threads))
         model = ModelGateway(credential(config.claude), config.claude.base_url, price_table(config.claude))
         stack.push_async_callback(model.close)
         pushover = open_pushover(config)
@@ -69,7 +66,7 @@ async def open_parts(
             podman=podman,
             folders=folders,
             cleaner=cleaner,
-            keeper=Keeper(core, store, spool, threads),
+            keeper=keeper,
             model=model,
             egress=EgressGateway(resolve=resolve, model_hosts=(urlsplit(config.claude.base_url).hostname or "",)),
             purses=Purses(core.budgets, core.clock),
@@ -87,6 +84,19 @@ def open_pushover(config: Config) -> Pushover:
     """The client of `[pushover]`, for the whole process: Pushover wants no more than two connections from one."""
     token = config.pushover.token
     return Pushover(token.get_secret_value() if token else None, config.pushover.api_url)
+
+
+@asynccontextmanager
+async def open_keeper(core: Core, threads: Executor) -> AsyncIterator[Keeper]:
+    """The keeper of artifacts over the store that the configuration names, with a spool before a remote one."""
+    store = open_store(core.config)
+    spool = None if isinstance(store, LocalStore) else LocalStore(core.config.paths.data_dir / SPOOL)
+    try:
+        yield Keeper(core, store, spool, threads)
+    finally:
+        await store.close()
+        if spool is not None:
+            await spool.close()
 
 
 def open_store(config: Config) -> ArtifactStore:
