@@ -28,8 +28,8 @@ from ccdtasks.db import Database
 from ccdtasks.db.lock import InstanceLock, instance_lock
 from ccdtasks.db.migrate import bring_up_to_date
 from ccdtasks.engine.assembly import open_parts
-from ccdtasks.engine.charting import ChartingLoop
 from ccdtasks.engine.bookkeeping import Bookkeeping
+from ccdtasks.engine.charting import ChartingLoop
 from ccdtasks.engine.clockwork import Clockwork, watch_schedules
 from ccdtasks.engine.delivery import DeliveryLoop
 from ccdtasks.engine.dispatcher import Dispatcher
@@ -142,8 +142,8 @@ async def _run_loops(
         "reaper": Reaper(parts, dispatcher.holds).run(),
         "uploads": UploadLoop(core, parts.keeper).run(),
         "places": PlacesLoop(core).run(),
-        "charts": ChartingLoop(core, parts.keeper, parts.painter).run(),
         "bookkeeping": Bookkeeping(core, parts.keeper, bot.archive if bot else None).run(),
+        "charts": ChartingLoop(core, parts.keeper, parts.painter).run(),
         **({"pushes": PushingLoop(core, parts.pushover).run()} if parts.pushover.is_set_up else {}),
         "clockwork": Clockwork(core).run(),
         "schedule-watch": watch_schedules(core),
@@ -151,7 +151,7 @@ async def _run_loops(
         **_discord_loops(core, bot, stop),
     }
     async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(_forever(name, loop, stop), name=name) for name, loop in loops.items()]
+        tasks = [group.create_task(forever(name, loop, stop), name=name) for name, loop in loops.items()]
         await dispatcher.is_adopted.wait()
         gc.freeze()  # modules and their like stay for ever; a full collection over them would stop the loop for 80 ms
         manager.ready()
@@ -216,7 +216,7 @@ def _discord_loops(core: Core, bot: Bot | None, stop: asyncio.Event) -> dict[str
     return {"discord": run_forever(bot, stop), "delivery": DeliveryLoop(core, bot.projection).run()}
 
 
-async def _forever(name: str, loop: Coroutine[Any, Any, None], stop: asyncio.Event) -> None:
+async def forever(name: str, loop: Coroutine[Any, Any, None], stop: asyncio.Event) -> None:
     """A loop that ends while nobody asked for it takes the process down, whatever way it ended."""
     try:
         await loop

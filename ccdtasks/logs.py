@@ -11,7 +11,10 @@ from datetime import UTC, datetime
 
 from ccdtasks.config import LogConfig
 
-_NOISY = ("aiosqlite", "asyncio", "aiohttp.access", "botocore", "boto3", "discord", "urllib3", "podman", "s3transfer")
+_NOISY = (
+    *("aiohttp.access", "aiosqlite", "apscheduler", "asyncio", "boto3", "botocore"),
+    *("discord", "podman", "s3transfer", "urllib3"),
+)
 
 
 def set_up_log(config: LogConfig) -> None:

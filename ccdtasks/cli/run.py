@@ -41,6 +41,8 @@ async def _run(shell: Shell, task: str, values: dict[str, str], wait: bool) -> i
             words = (
                 f"◌ {name} waits, number {started.position} in line. Follow it: ccdtasks logs {run_id.hex[:8]} --follow"
             )
+            for hold in (await core.facts.holds()).values():
+                click.echo(f"warning: nothing starts now: {hold.message}", err=True)
             shell.show(run_shape(started.run, name, started.position), lambda: Text(words))
             return 0
         if not shell.as_json:

@@ -14,6 +14,8 @@ from ccdtasks.engine.guest import printable
 _KILLED = 137  # 128 + SIGKILL
 _WORDS_MAX = 500
 _KEY_REFUSED = "Claude refused the API key, so all runs wait."
+_OAUTH_REFUSED = "Claude refused the token in `[claude] oauth_token`, so all runs wait."
+_NO_KEY = "There is no key for Claude in the configuration, so all runs wait."
 _NO_CREDIT = "The Claude account has no credit left, so all runs wait until there is some."
 
 _REASONS = {
@@ -51,8 +53,12 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class ModelSaid:
-    """What the model gateway of a session saw: a refused credential, an empty account, a limit, a budget used up."""
+    """What the model gateway of a session saw: a refused credential, an empty account, a limit, a budget used up.
 
+    `credential`: the kind of the one that it has, `api_key` or `oauth_token`; None without any.
+    """
+
+    credential: str | None = "api_key"
     auth_failed: bool = False
     lacks_credit: bool = False
     limited_until: datetime | None = None
@@ -96,10 +102,18 @@ def _by_model(said: ModelSaid, now: datetime) -> Verdict | None:
     if said.exhausted is not None:
         return Verdict(RunStatus.FAILED, Reason.BUDGET, said.exhausted)
     if said.auth_failed:
-        return Verdict(RunStatus.FAILED, Reason.MODEL_AUTH, _NO_CREDIT if said.lacks_credit else _KEY_REFUSED)
+        return Verdict(RunStatus.FAILED, Reason.MODEL_AUTH, _words_of_refusal(said))
     if said.limited_until is not None and said.limited_until > now:
         return Verdict(RunStatus.QUEUED, Reason.MODEL_UNAVAILABLE, not_before=said.limited_until)
     return None
+
+
+def _words_of_refusal(said: ModelSaid) -> str:
+    if said.credential is None:
+        return _NO_KEY
+    if said.lacks_credit:
+        return _NO_CREDIT
+    return _OAUTH_REFUSED if said.credential == "oauth_token" else _KEY_REFUSED
 
 
 def _by_last_word(word: Mapping[str, Any], end: End) -> Verdict:

@@ -91,8 +91,13 @@ async def test_what_is_gone_is_said(store: Store) -> None:
         await store.read("run/nothing", 10)
 
 
-async def test_checks_itself(store: Store) -> None:
+async def test_checks_itself_and_leaves_nothing_behind(store: Store, tmp_path: Path) -> None:
     await store.check()
+    with _open(tmp_path / "source", b"after the check") as source:
+        stored = await store.put("run/a", source, content_type="text/plain", max_bytes=100)
+    assert await store.read(stored.location, 100) == b"after the check"
+    if isinstance(store, LocalStore):
+        assert [path.name for path in (tmp_path / "artifacts").rglob("*") if path.is_file()] == ["a"]
 
 
 async def test_local_files_do_not_leave_their_folder(tmp_path: Path) -> None:

@@ -7,19 +7,23 @@ import os
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
+from sqlalchemy.exc import OperationalError
 
-from ccdtasks.adapters.systemd import ServiceManager
-from ccdtasks.app import open_core, serve
+from ccdtasks.app import forever, open_core, serve
 from ccdtasks.config import BadConfig, Config, DiscordConfig, LogConfig, PathsConfig, PodmanConfig, ServerConfig
-from ccdtasks.engine.reaper import Reaper
+from ccdtasks.core.access import SHELL
+from ccdtasks.engine.assembly import open_pushover
+from tests.clock import MoveableClock
+from tests.doubles.pushover_server import KEY, PushoverServer
 
 
 @pytest.fixture
@@ -73,7 +77,11 @@ def test_systemd_hears_ready_alive_and_stopping(short_dir: Path) -> None:
         process.send_signal(signal.SIGTERM)
         while heard[-1] != b"STOPPING=1":
             heard.append(systemd.recv(100))
-        assert process.wait(30) == 0, (short_dir / "log").read_text()
+        ended = process.wait(30)
+    said = (short_dir / "log").read_text()
+    assert ended == 0, said
+    assert "ccdtasks.app: " in said
+    assert "apscheduler" not in said, "the journal fills with what means nothing to its reader"
 
 
 def test_a_data_folder_too_deep_for_sockets_is_a_bad_configuration(short_dir: Path) -> None:
@@ -118,26 +126,25 @@ async def test_a_stop_event_ends_the_service_and_frees_the_database(settings: Co
     assert not asyncio.all_tasks() - before - {asyncio.current_task()}
 
 
-async def test_a_dead_loop_takes_the_service_down(settings: Config, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def die(self: Reaper) -> None:
-        raise ZeroDivisionError("the loop's own fault")
-
-    monkeypatch.setattr(Reaper, "run", die)
+async def test_a_dead_loop_takes_the_service_down(settings: Config) -> None:
+    """Somebody's hand in the database: a table that a loop looks into is gone."""
+    ready = asyncio.Event()
     async with asyncio.timeout(60):
+        service = asyncio.create_task(serve(settings, on_ready=ready.set))
+        await ready.wait()
+        with closing(sqlite3.connect(settings.paths.data_dir / "ccdtasks.db")) as database, database:
+            database.execute("ALTER TABLE sessions RENAME TO elsewhere")
         with pytest.raises(ExceptionGroup) as caught:
-            await serve(settings)
-    assert caught.group_contains(ZeroDivisionError)
+            await service
+    assert caught.group_contains(OperationalError, match="no such table")
 
 
-async def test_a_loop_that_ends_by_itself_is_dead_too(settings: Config, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def end(self: Reaper) -> None:
+async def test_a_loop_that_ends_by_itself_is_dead_too() -> None:
+    async def ends() -> None:
         return
 
-    monkeypatch.setattr(Reaper, "run", end)
-    async with asyncio.timeout(60):
-        with pytest.raises(ExceptionGroup) as caught:
-            await serve(settings)
-    assert caught.group_contains(RuntimeError, match="reaper ended by itself")
+    with pytest.raises(RuntimeError, match="the loop reaper ended by itself"):
+        await forever("reaper", ends(), asyncio.Event())
 
 
 async def test_discord_being_away_is_no_reason_to_end(settings: Config) -> None:
@@ -156,12 +163,39 @@ async def test_discord_being_away_is_no_reason_to_end(settings: Config) -> None:
         await service
 
 
+async def test_a_push_that_another_process_wrote_reaches_the_phone(settings: Config) -> None:
+    async with PushoverServer(MoveableClock()) as pushover:
+        pushover.add_user()
+        config = settings.model_copy(update={"pushover": Config.model_validate({"pushover": pushover.config}).pushover})
+        stop, ready = asyncio.Event(), asyncio.Event()
+        async with asyncio.timeout(60):
+            service = asyncio.create_task(serve(config, stop=stop, on_ready=ready.set))
+            await ready.wait()
+            async with open_core(config) as core:
+                client = open_pushover(config)
+                await core.settings.set_key(SHELL, KEY, client.validate)
+                await client.close()
+                push = await core.pushes.test(SHELL, within_s=30)
+            stop.set()
+            await service
+    assert push.success
+    assert [message.title for message in pushover.messages] == ["✓ ccdtasks: pushes work"]
+
+
 async def test_a_path_too_long_is_said_in_one_sentence(settings: Config, short_dir: Path) -> None:
     deep = settings.model_copy(update={"paths": PathsConfig(data_dir=short_dir / ("x" * 100))})
     with pytest.raises(BadConfig, match="too long"):
         await serve(deep)
 
 
-def test_without_systemd_nobody_is_told() -> None:
-    ServiceManager({}).ready()
-    ServiceManager({"NOTIFY_SOCKET": "/nowhere/at/all"}).ready()
+@pytest.mark.parametrize("environ", [{}, {"NOTIFY_SOCKET": "/nowhere/at/all"}])
+async def test_without_systemd_the_service_runs_the_same(
+    settings: Config, monkeypatch: pytest.MonkeyPatch, environ: dict[str, str]
+) -> None:
+    monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    stop = asyncio.Event()
+    async with asyncio.timeout(60):
+        await serve(settings, stop=stop, on_ready=stop.set)
+    assert stop.is_set(), "it ended before it was ready"

@@ -9,9 +9,13 @@ import subprocess
 import pytest
 
 from ccdtasks import __version__
+from ccdtasks.app import open_core
 from ccdtasks.cli import outcome
 from ccdtasks.cli.root import VERBS
-from tests.cli.conftest import PROGRAM, Command, Place
+from ccdtasks.config import Config, PathsConfig
+from ccdtasks.core.access import SHELL
+from ccdtasks.core.tasks import TaskDraft
+from tests.cli.conftest import PROGRAM, Command, Place, in_thread
 
 PROMPT = "Check flights from {origin} to {destination}, below {price_threshold=500}"
 ESCAPE = "\x1b"
@@ -88,6 +92,16 @@ def test_a_run_waits_in_line_and_is_stopped_there(ccdtasks: Command) -> None:
     assert row["id"] == run["id"]
     assert row["completed_at"].endswith("+00:00")
     assert "cancelled" in ccdtasks("logs", short, "--result").out
+
+
+async def test_whoever_starts_a_run_hears_why_none_begins(place: Place) -> None:
+    async with open_core(Config(paths=PathsConfig(data_dir=place.data_dir))) as core:
+        await core.tasks.create(SHELL, TaskDraft("simple", "Look"))
+        async with core.db.write() as session:
+            await core.facts.hold(session, "memory", "Too little memory is free.")
+    started = await in_thread(place.run, "run", "simple")
+    assert started.code == 0
+    assert "warning: nothing starts now: Too little memory is free." in started.err
 
 
 def test_waiting_without_a_service_is_refused_instead_of_hanging(ccdtasks: Command) -> None:

@@ -50,6 +50,17 @@ async def test_a_key_that_the_api_refuses_holds_the_whole_queue(settings: Config
 
 
 @pytest.mark.image
+async def test_a_missing_key_is_not_called_a_refused_one(settings: Config) -> None:
+    without = settings.model_copy(update={"claude": settings.claude.model_copy(update={"api_key": None})})
+    async with running_engine(without) as engine:
+        view = await engine.run("model-auth")
+    assert (view.run.reason, view.run.error_message) == (
+        Reason.MODEL_AUTH,
+        "There is no key for Claude in the configuration, so all runs wait.",
+    )
+
+
+@pytest.mark.image
 async def test_a_usage_limit_puts_the_run_back_and_holds_the_queue(settings: Config) -> None:
     limit = Refuse(429, "rate_limit_error", headers={"retry-after": "7200"})
     async with served(MessagesApi(limit).app()) as port, running_engine(_speaking_to(settings, port)) as engine:

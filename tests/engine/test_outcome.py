@@ -124,6 +124,8 @@ def test_a_refused_credential_is_what_the_gateway_saw() -> None:
         verdict = _judge(word, model=ModelSaid(auth_failed=True))
         assert verdict.reason is Reason.MODEL_AUTH
         assert verdict.words == "Claude refused the API key, so all runs wait."
+    for kind, said in ((None, "There is no key for Claude"), ("oauth_token", "refused the token")):
+        assert said in (_judge(None, model=ModelSaid(kind, auth_failed=True)).words or "")
     verdict = _judge(None, model=ModelSaid(auth_failed=True, lacks_credit=True))
     assert "has no credit left" in (verdict.words or "")
 
