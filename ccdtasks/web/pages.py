@@ -43,12 +43,17 @@ async def static(request: web.Request) -> web.StreamResponse:
     return web.FileResponse(_STATIC / name, headers={"Cache-Control": _A_DAY})
 
 
+async def favicon(_: web.Request) -> web.StreamResponse:
+    """Our sign, for pages that cannot name it themselves: pictures, and answers to programs."""
+    return web.FileResponse(_STATIC / "icon.svg", headers={"Cache-Control": _A_DAY})
+
+
 async def robots(_: web.Request) -> web.Response:
     """Nothing here is for search engines."""
     return web.Response(text="User-agent: *\nDisallow: /\n")
 
 
-ROUTES = (web.get("/static/{name}", static), web.get("/robots.txt", robots))
+ROUTES = (web.get("/static/{name}", static), web.get("/favicon.ico", favicon), web.get("/robots.txt", robots))
 
 
 @cache

@@ -101,6 +101,11 @@ async def keep(
     return ArtifactDraft(**{**_fields(draft), "caption": caption or None})
 
 
+async def last_picture(site: Site, claimed: Claim) -> ArtifactDraft:
+    """The evidence that every completed run has."""
+    return await keep(site, claimed, "final.png", picture("shop.example"), ArtifactKind.SCREENSHOT)
+
+
 def _fields(draft: ArtifactDraft) -> dict[str, Any]:
     return {name: getattr(draft, name) for name in ArtifactDraft.__slots__}
 
@@ -342,7 +347,7 @@ async def long_run(site: Site, rows: int = 10_000, events: int = 0) -> UUID:
                 {"step": n, "duration_ms": n * 7 % 900, "ended_ms": n * 1000, "ok": True, "title": f"Step {n}"}
                 for n in range(1, 1001)
             ]
-    await finish(site, claimed, completed())
+    await finish(site, claimed, completed(artifacts=[await last_picture(site, claimed)]))
     return claimed.run_id
 
 

@@ -189,7 +189,7 @@ async def test_a_failed_run_says_why_and_what_may_help(site: Site, clock: Moveab
         "Failure report as a file", "Try 1", "Try 3 (this page)",
     ):  # fmt: skip
         assert said in page.text, said
-    assert page.html.index('id="failure"') < page.html.index('id="steps"')
+    assert page.html.index('id="failure"') < page.html.index('id="shots"')
     first = await _page(site, page.link("Try 1"))
     assert "Try 1 (this page)" in first.text
 
@@ -218,9 +218,8 @@ async def test_a_run_that_goes_on_offers_to_look_again(site: Site) -> None:
     page = await _page(site, url)
     assert "▶ running" in page.text
     assert (await _page(site, page.link("Refresh"))).text == page.text
-    await site.core.runs.start(ALICE, "slow")
-    waiting = await site.core.runs.page(ALICE, "slow")
-    page = await _page(site, _link(site, waiting.rows[0].run.id))
+    waiting = await site.core.runs.start(ALICE, "slow")
+    page = await _page(site, _link(site, waiting.run.id))
     assert "Waiting for a free session, number 1 in line." in page.text
     await claim(site.core)
 

@@ -31,6 +31,7 @@ class Chart:
     last: tuple[float, float]
     high: str
     low: str
+    since: str
     label: str
 
 
@@ -62,11 +63,11 @@ def figure_of(name: str, value: Value, points: Sequence[Point], *, timezone: str
             (f"{point.at.astimezone(zone):%d %b %H:%M}", room.take(amount_text(point.number, point.unit), 60))
             for point in same[-2 : -2 - _LISTED : -1]
         ],
-        chart=_chart(same) if len(same) >= _FEWEST else None,
+        chart=_chart(same, zone) if len(same) >= _FEWEST else None,
     )
 
 
-def _chart(points: Sequence[Point]) -> Chart:
+def _chart(points: Sequence[Point], zone: ZoneInfo) -> Chart:
     numbers = [point.number for point in points]
     low, high = min(numbers), max(numbers)
     first_at, last_at = points[0].at, points[-1].at
@@ -86,5 +87,6 @@ def _chart(points: Sequence[Point]) -> Chart:
         last=places[-1],
         high=amount_text(high, unit, short=True)[:30],
         low=amount_text(low, unit, short=True)[:30],
+        since=f"{first_at.astimezone(zone):%d %b}".lstrip("0"),
         label=f"The last {len(points)} good runs: {said}, {reach}",
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from ccdtasks.core.reasons import WORDS
 from ccdtasks.core.reports import Report, Try
@@ -72,7 +72,7 @@ class Failure:
     reason: str
     message: Markup
     often: Markup
-    hint: str
+    hint: Markup
     next_try: str
     url: str | None
     title: Markup
@@ -94,12 +94,18 @@ def facts_of(report: Report, now: datetime) -> list[tuple[str, str]]:
         took_s = int((now - begun).total_seconds())
     facts = [
         ("Started" if begun else "Asked for", local_text(begun or run.created_at, zone)),
-        ("Ended" if run.status in FINAL else "", local_text(ended, zone) if ended else ""),
+        ("Ended" if run.status in FINAL else "", _ended(begun, ended, zone) if ended else ""),
         ("Took" if run.status in FINAL else "So far", duration_text(took_s) if took_s is not None else ""),
         ("Try", f"{run.attempt} of {report.max_attempts}" if run.attempt > 1 or len(report.attempts) > 1 else ""),
-        ("Started", _TRIGGERS[run.trigger]),
+        ("How", _TRIGGERS[run.trigger]),
     ]
     return [(name, value) for name, value in facts if name and value]
+
+
+def _ended(begun: datetime | None, ended: datetime, zone: str) -> str:
+    """The end; without the day when it is that of the start."""
+    day, said = local_text(begun, zone)[:10] if begun else "", local_text(ended, zone)
+    return said.removeprefix(f"{day} ") if day else said
 
 
 def waiting_of(report: Report, now: datetime, room: Room) -> Markup:
@@ -136,9 +142,9 @@ def failure_of(report: Report, room: Room) -> Failure | None:
     hint = (pattern.hint or "") if pattern else ""
     return Failure(
         reason=reason.value.replace("_", " "),
-        message=room.take(run.error_message or WORDS[reason], 2000),
+        message=room.take(run.error_message or WORDS[reason], 1000),
         often=often,
-        hint=f"{hint[:1].upper()}{hint[1:]}." if hint else "",
+        hint=_with_code(f"{hint[:1].upper()}{hint[1:]}.") if hint else Markup(""),
         next_try=next_try,
         url=run.final_url,
         title=room.take(run.final_title or "", 300),
@@ -149,7 +155,8 @@ def figures_of(report: Report) -> list[tuple[str, str]]:
     """The figures of the run: how long, how much, how dear."""
     run, tokens = report.run, report.run.tokens_used or {}
     egress = (report.session.egress or {}) if report.session else {}
-    waited_s = (run.started_at - run.queued_at).total_seconds() if run.started_at and run.queued_at else 0
+    asked_at = max(run.queued_at or run.created_at, run.not_before or run.created_at)
+    waited_s = (run.started_at - asked_at).total_seconds() if run.started_at else 0
     refused = egress.get("refused")
     figures = [
         ("Duration", duration_text(run.duration_seconds) if run.duration_seconds is not None else ""),
@@ -185,6 +192,13 @@ def related_of(tries: Sequence[Try], report: Report, link: RunLink, *, by_task: 
             )
         )
     return related
+
+
+def _with_code(words: str) -> Markup:
+    """Our own sentence, in which backticks mark what is typed."""
+    parts = words.split("`")
+    shown = [Markup("<code>{}</code>").format(part) if place % 2 else escape(part) for place, part in enumerate(parts)]
+    return Markup("").join(shown)
 
 
 def _count(number: object) -> str:

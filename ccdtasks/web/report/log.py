@@ -10,8 +10,10 @@ from zoneinfo import ZoneInfo
 
 from markupsafe import Markup
 
+from ccdtasks.core.guestlog import count
 from ccdtasks.core.runlog import KINDS, Line, LogPage
 from ccdtasks.web.report.address import Address, moment_text
+from ccdtasks.web.report.steps import took_text
 from ccdtasks.web.report.words import Room
 
 KIND_WORDS = {
@@ -138,14 +140,14 @@ def _said(kind: str, data: Mapping[str, Any]) -> str:
         return f"{step}. {data.get('title') or data.get('tool') or ''}"
     if kind == "step_finished":
         error = data.get("error") or "it did not say why"
-        return f"{step}. {data.get('duration_ms')} ms" + ("" if data.get("ok") is True else f": {error}")
+        return f"{step}. {took_text(count(data.get('duration_ms')))}" + ("" if data.get("ok") is True else f": {error}")
     if kind == "page_loaded":
         known = (data.get("title"), data.get("url"), _status(data.get("status")), _load(data.get("load_ms")))
         return " · ".join(str(part) for part in known if part)
     if kind == "result":
         return str(data.get("summary") or "")
     said = text or data.get("question") or data.get("detail") or ""
-    rest = [f"{name}: {_value(value)}" for name, value in data.items() if value and value != said]
+    rest = [f"{name.replace('_', ' ')}: {_value(value)}" for name, value in data.items() if value and value != said]
     return str(said) if kind in ("agent_text", "progress", "warning") else " · ".join(filter(None, [str(said), *rest]))
 
 
@@ -154,10 +156,12 @@ def _status(status: object) -> str:
 
 
 def _load(load_ms: object) -> str:
-    return f"{load_ms} ms" if load_ms else ""
+    return f"loaded in {took_text(count(load_ms))}" if load_ms else ""
 
 
 def _value(value: object) -> str:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
     if isinstance(value, list):
         return ", ".join(map(str, value[:20]))
     if isinstance(value, Mapping):

@@ -85,6 +85,8 @@ def _values(
     is_going = run.status not in FINAL
     failure = head.failure_of(report, room)
     summary = result.summary if result and result.summary else run.result_summary or ""
+    timings = run.step_timings or ()
+    last_steps = steps.last_steps_of(timings, room) if failure else []
     of_tables = room.part(0.6)
     return {
         "run": run,
@@ -111,8 +113,8 @@ def _values(
             for place, rows in enumerate(report.tables)
         ],
         "files": files.files_of(report.artifacts, to_file, address, room),
-        "timeline": steps.timeline_of(run.step_timings or (), address, room),
-        "last_steps": steps.last_steps_of(run.step_timings or (), room) if failure else [],
+        "timeline": steps.timeline_of(timings, address, room) if len(timings) > len(last_steps) else None,
+        "last_steps": last_steps,
         "figures": head.figures_of(report),
         "asked": [_asked(each, room) for each in report.asked],
         "attempts": head.related_of(report.attempts, report, to_run, by_task=False, room=room),

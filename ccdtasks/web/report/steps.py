@@ -98,7 +98,7 @@ class _Scale:
         return Step(
             number=place + 1,
             title=room.take(timing.get("title") or f"Step {place + 1}", 200),
-            took=_took(self.took_ms[place]),
+            took=took_text(self.took_ms[place]),
             is_slow=place in self.slow,
             error=None if is_ok else room.take(timing.get("error") or "it did not say why", 300),
             left=min(round(begun_ms / self.whole_ms * WIDTH), WIDTH - width),
@@ -117,7 +117,8 @@ def _slowest(took_ms: Sequence[int]) -> list[int]:
     ]
 
 
-def _took(took_ms: int) -> str:
+def took_text(took_ms: int) -> str:
+    """`350 ms`, `14.2 s`, `2 m 38 s`."""
     if took_ms < 1000:
         return f"{took_ms} ms"
     return f"{took_ms / 1000:.1f} s" if took_ms < 60_000 else duration_text(took_ms / 1000)
