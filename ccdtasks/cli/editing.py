@@ -17,7 +17,7 @@ from ccdtasks.cli.shell import Shell, pairs, verb
 from ccdtasks.config import Config
 from ccdtasks.core.access import SHELL
 from ccdtasks.core.editing import Edited
-from ccdtasks.core.fields import default_of, fields_of, parameter_names, shown, value_of
+from ccdtasks.core.fields import default_of, fields_of, parameter_names, shown, unset_text, value_of
 from ccdtasks.core.shapes import Json, task_shape
 from ccdtasks.db.models import Task
 
@@ -39,8 +39,8 @@ def edit(shell: Shell, name: str, given: tuple[str, ...], unset: tuple[str, ...]
             raise click.UsageError(f"“{field}” is there twice.")
         changes[field] = sys.stdin.read() if (field, value) == ("prompt", "-") else _value(value)
     if changes:
-        made = asyncio.run(_edit(shell, name, changes))
-        shell.show(_edited_shape(made), lambda: _changes(made))
+        made, config = asyncio.run(_edit(shell, name, changes))
+        shell.show(_edited_shape(made), lambda: _changes(made, config))
     else:
         task, config = asyncio.run(_find(shell, name))
         shell.show(_fields_shape(task, config), lambda: _fields(task, config))
@@ -49,9 +49,9 @@ def edit(shell: Shell, name: str, given: tuple[str, ...], unset: tuple[str, ...]
 COMMANDS = (edit,)
 
 
-async def _edit(shell: Shell, name: str, changes: dict[str, Any]) -> Edited:
+async def _edit(shell: Shell, name: str, changes: dict[str, Any]) -> tuple[Edited, Config]:
     async with opened(shell) as core:
-        return await core.tasks.edit(SHELL, name, changes)
+        return await core.tasks.edit(SHELL, name, changes), core.config
 
 
 async def _find(shell: Shell, name: str) -> tuple[Task, Config]:
@@ -74,11 +74,14 @@ def _edited_shape(made: Edited) -> Json:
     return {**task_shape(made.task), "changes": changes}
 
 
-def _changes(made: Edited) -> RenderableType:
+def _changes(made: Edited, config: Config) -> RenderableType:
     if not made.changes:
         return Text(f"✓ {made.task.task_name}: it was so already.")
-    lines = [f"  {each.field}: {each.before or 'default'} → {each.after or 'default'}" for each in made.changes]
-    return Text("\n".join([f"✓ {made.task.task_name} is changed. Runs that begin from now on have it.", *lines]))
+    lines = [f"✓ {made.task.task_name} is changed. Runs that begin from now on have it."]
+    for each in made.changes:
+        unset = unset_text(made.task, each.field, config)
+        lines.append(f"  {each.field}: {each.before or unset} → {each.after or unset}")
+    return Text("\n".join(lines))
 
 
 def _fields_shape(task: Task, config: Config) -> Json:
@@ -100,7 +103,6 @@ def _fields_shape(task: Task, config: Config) -> Json:
 def _fields(task: Task, config: Config) -> RenderableType:
     table = plain_table("field", "value", "meaning")
     for each in fields_of(parameter_names(task)):
-        default = shown(each, default_of(task, each, config))
-        value = shown(each, value_of(task, each)) or (f"{default} (default)" if default else "")
+        value = shown(each, value_of(task, each)) or unset_text(task, each.name, config)
         table.add_row(each.name, value, each.meaning)
     return Group(table, Text(f"Change one: ccdtasks task edit {task.task_name} --set timeout=1h"))

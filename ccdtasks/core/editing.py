@@ -172,10 +172,10 @@ async def require_values(session: AsyncSession, task: Task) -> None:
     parameters = from_rows(task.required_parameters, task.optional_parameters)
     if task.schedule_cron:
         lacking = missing(parameters, task.schedule_parameters)
-        _refuse(lacking, f"A scheduled run of {task.task_name}")
+        _refuse(lacking, f"A scheduled run of {task.task_name}", f"/task-schedule-remove {task.task_name}")
     if (await load_graph(session, TaskDependency.task_id == task.id)).upstreams(task.id):
         lacking = missing(parameters, await saved_values(session, task))
-        _refuse(lacking, f"A run of {task.task_name} that another task starts")
+        _refuse(lacking, f"A run of {task.task_name} that another task starts", "/task-depends-remove")
     waiting = select(TaskRun.parameters).where(TaskRun.task_id == task.id, TaskRun.status == RunStatus.QUEUED)
     for values in await session.scalars(waiting):
         lacking = missing(parameters, values)
@@ -186,13 +186,13 @@ async def require_values(session: AsyncSession, task: Task) -> None:
             )
 
 
-def _refuse(lacking: Sequence[Parameter], whose: str) -> None:
+def _refuse(lacking: Sequence[Parameter], whose: str, way_out: str) -> None:
     if lacking:
         example = " ".join(f"{{{each.name}=...}}" for each in lacking)
         raise Invalid(
             "values",
             f"{whose} has nobody to ask, and {_listed(lacking)} would be empty.",
-            f"give a default in the prompt, {example}, or keep a saved value",
+            f"give a default in the prompt, {example}, or let it run by hand only: {way_out}",
         )
 
 

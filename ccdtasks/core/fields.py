@@ -227,6 +227,13 @@ def default_of(task: Task, field: Field, config: Config) -> Any:
     return None
 
 
+def unset_text(task: Task, name: str, config: Config) -> str:
+    """What is said of a field that has no value of its own: `30 m (default)`, or `none`."""
+    field = next((each for each in fields_of(parameter_names(task)) if each.name == name), None)
+    default = shown(field, default_of(task, field, config)) if field else ""
+    return f"{default} (default)" if default else "none"
+
+
 def shown(field: Field, value: Any) -> str:
     """A value for people: `30 m`, `$2.50`, `yes`; empty for none."""
     if value is None or value in ("", (), [], {}):

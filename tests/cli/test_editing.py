@@ -10,8 +10,8 @@ def test_a_task_is_changed_and_says_how(ccdtasks: Command) -> None:
     done = ccdtasks("task", "edit", "flights", "--set", "timeout=1h", "--set", "origin=San Francisco")
     assert done.out.splitlines() == [
         "✓ flights is changed. Runs that begin from now on have it.",
-        "  timeout: default → 1 h",
-        "  values.origin: default → San Francisco",
+        "  timeout: 30 m (default) → 1 h",
+        "  values.origin: none → San Francisco",
     ]
     words = ("--unset", "timeout", "--set", 'retries={"attempts": 5}', "--json")
     made = ccdtasks("task", "edit", "flights", *words).json()

@@ -9,7 +9,7 @@ from ccdtasks.bot.cards.card import Card, File, join, listed
 from ccdtasks.bot.cards.status import BLUE, GREEN, GREY
 from ccdtasks.config import Config
 from ccdtasks.core.editing import Change, Edited
-from ccdtasks.core.fields import Field, default_of, fields_of, parameter_names, shown, value_of
+from ccdtasks.core.fields import fields_of, parameter_names, shown, unset_text, value_of
 from ccdtasks.db.models import Task
 
 _SHOWN = 12
@@ -21,8 +21,7 @@ def edited(found: Edited, config: Config) -> Card:
     name = text.plain(found.task.task_name, 100)
     if not found.changes:
         return Card(title=f"✓ {name}: nothing to change", body="It was so already.", colour=GREY)
-    defaults = {each.name: shown(each, default_of(found.task, each, config)) for each in _fields(found.task)}
-    lines = [_line(found.task, change, defaults.get(change.field, "")) for change in found.changes[:_SHOWN]]
+    lines = [_line(found.task, change, config) for change in found.changes[:_SHOWN]]
     more = f"and {len(found.changes) - _SHOWN} more" if len(found.changes) > _SHOWN else ""
     return Card(
         title=f"✓ {name}: changed",
@@ -52,28 +51,19 @@ def settings(task: Task, written: str) -> Card:
     return Card(title=title, body=how, colour=BLUE, files=(file,))
 
 
-def _fields(task: Task) -> list[Field]:
-    return fields_of(parameter_names(task))
-
-
-def _line(task: Task, change: Change, default: str) -> str:
+def _line(task: Task, change: Change, config: Config) -> str:
     field = f"**{text.plain(change.field, 80)}**"
     if change.field == "prompt":
         names = [text.code(each, 40) for each in parameter_names(task)]
         return f"{field} is new; " + (f"it asks for {listed(names)}" if names else "it asks for nothing")
     if change.field.startswith("parameters."):
         return f"{field} is new"
-    was, now = (text.plain(each, 120) or _unset(default) for each in (change.before, change.after))
+    unset = unset_text(task, change.field, config)
+    was, now = (text.plain(each or unset, 120) for each in (change.before, change.after))
     return f"{field}: {was} → {now}"
 
 
 def _listing(task: Task, config: Config) -> Iterator[str]:
-    for each in _fields(task):
-        value = text.plain(shown(each, value_of(task, each)), 80)
-        said = value or _unset(shown(each, default_of(task, each, config)))
-        if not each.key.startswith("values."):
-            yield f"**{text.plain(each.name, 60)}** {said} · {text.plain(each.meaning, 100)}"
-
-
-def _unset(default: str) -> str:
-    return f"{text.plain(default, 60)} (default)" if default else "none"
+    for each in fields_of(()):
+        said = text.plain(shown(each, value_of(task, each)) or unset_text(task, each.name, config), 80)
+        yield f"**{text.plain(each.name, 60)}** {said} · {text.plain(each.meaning, 100)}"
