@@ -34,6 +34,8 @@ _CHROMIUM_SERVICES = (
     "update.googleapis.com",
 )
 
+_PLAIN_PORT = 80
+
 # With a key of their own, a page's author could have the agent upload files there: an API host that everybody
 # trusts is a way out. The maker's web pages stay open.
 _MODEL_DOMAINS = ("anthropic.com", "api.claude.com")
@@ -110,8 +112,11 @@ class Rules:
         if self._allowed is not None and not _covers(self._allowed, host):
             return Refusal(host, port, "not_allowed_domain", f"{host} is not among the task's allowed_domains.")
         if port != usual_port and not self.opens_private(target):
+            closed = "only ports 443 (https) and 80 (http) are open"
+            if port == _PLAIN_PORT:  # and not asked for as a plain request
+                closed = "nothing but http is open on port 80, so a WebSocket needs wss://"
             hint = f'allow it with [egress] allow_private = ["{target}"].'
-            return Refusal(host, port, "port", f"{target}: only ports 443 (https) and 80 (http) are open; {hint}")
+            return Refusal(host, port, "port", f"{target}: {closed}; {hint}")
         return None
 
 

@@ -246,6 +246,15 @@ async def test_other_ports_are_closed(folder: Path, authority: str) -> None:
     assert internet.lookups == internet.dialled == []
 
 
+async def test_a_tunnel_to_port_80_is_closed_and_says_what_works(folder: Path) -> None:
+    """What a page with ws:// asks for; nothing in such a tunnel would tell which site it is for."""
+    async with Internet() as internet, session(folder, internet) as inside:
+        answer = await inside.ask(b"CONNECT shop.example:80 HTTP/1.1\r\nHost: shop.example:80\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 403 ")
+    assert b"a WebSocket needs wss://" in answer
+    assert internet.dialled == []
+
+
 @pytest.mark.parametrize(
     "host",
     [
