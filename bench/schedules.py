@@ -6,6 +6,7 @@ own (fsync off there), in interleaved rounds; medians are printed.
 - start: `serve` without Podman and Discord until it is ready and has looked at every schedule once
 - memory: resident afterwards, the schedule watchdog's memory of its sums included, against none
 - delay: from the second at which tasks are due to the commit of their queued run
+- missed: a box that was off for three days comes back, and every task tells what it missed
 - stall: the longest time that one callback held the event loop while that happened, in time of the processor, so that
   whatever else the machine does is not counted, and by the clock
 
@@ -160,6 +161,50 @@ async def measure_delay(url: str, folder: str, due: int) -> dict[str, float]:
     return {**_quantiles(delays_ms), "stall_ms": stalls[0], "stall_wall_ms": stalls[1]}
 
 
+async def measure_missed(url: str, folder: str, tasks: int) -> dict[str, float]:
+    """A box comes back after three days: every hourly time of every task was missed, which is told."""
+    from sqlalchemy import bindparam, func, select, text, update
+
+    from ccdtasks.app import open_core
+    from ccdtasks.db.models import DiscordMessage, Task
+
+    held, back = Held(), datetime.now(UTC) - timedelta(days=3)
+    async with open_core(_config(url, folder)) as core:
+        async with core.db.write() as session:
+            columns = (Task.id, Task.schedule_cron, Task.next_run_at, Task.config)
+            query = select(*columns).order_by(Task.task_name).limit(tasks)
+            names = ("task", "cron", "at", "settings")
+            before = [dict(zip(names, row, strict=True)) for row in await session.execute(query)]
+            change = update(Task).where(Task.id == bindparam("task"))
+            change = change.values({name: bindparam(as_) for name, as_ in zip(_CHANGED, names[1:], strict=True)})
+            connection = await session.connection()
+            minutes = [(back.minute + 5 + number % 50) % 60 for number in range(tasks)]  # none of them just now
+            off = [
+                {
+                    "task": row["task"],
+                    "cron": f"{minute} * * * *",
+                    "at": back.replace(minute=minute, second=0, microsecond=0),
+                    "settings": {"catch_up": "none"},
+                }
+                for minute, row in zip(minutes, before, strict=True)
+            ]
+            await connection.execute(change, off)
+        held.reset()
+        began = time.perf_counter()
+        assert await core.firing.fire_due() == tasks
+        took_s = time.perf_counter() - began
+        stalls = held.worst_cpu_ms, held.worst_ms
+        async with core.db.write() as session:  # as it was, for the next round
+            assert await session.scalar(select(func.count()).select_from(DiscordMessage)) == tasks
+            for table in ("discord_messages", "schedule_history"):
+                await session.execute(text(f"DELETE FROM {table}"))  # noqa: S608
+            await (await session.connection()).execute(change, before)
+    return {"took_s": took_s, "ms_each": took_s * 1000 / tasks, "stall_ms": stalls[0], "stall_wall_ms": stalls[1]}
+
+
+_CHANGED = ("schedule_cron", "next_run_at", "config")
+
+
 class AlmostNine:
     """A clock that is set so that it will be 9 in three seconds."""
 
@@ -310,19 +355,22 @@ def databases(sizes: Sequence[int]) -> Iterator[dict[tuple[str, int], tuple[str,
 def main(rounds: int, most: int, *, with_apscheduler: bool) -> None:
     """Measures and prints."""
     sizes = [size for size in (0, 100, 1000, 10_000) if size <= most]
-    starts, delays = defaultdict(list), defaultdict(list)
+    starts, delays, missed = defaultdict(list), defaultdict(list), defaultdict(list)
     with databases(sizes) as found, tempfile.TemporaryDirectory(prefix="ccdbench-") as jobs:
         if with_apscheduler:
             fill_apscheduler(jobs, most)
         for _ in range(rounds):
             for (kind, size), (url, folder) in found.items():
                 starts[kind, size].append(child("start", url, folder))
+                if size:
+                    missed[kind, size].append(child("missed", url, folder, str(size)))
                 for due in (each for each in (100, 1000) if each <= size):
                     delays[kind, size, due].append(child("delay", url, folder, str(due)))
             for due in (100, 1000) if with_apscheduler else ():
                 delays["apscheduler", most, due].append(child("apscheduler", jobs, str(due)))
     _print_starts(starts, most)
     _print_delays(delays)
+    _print_missed(missed)
     print(f"medians of {rounds} interleaved rounds; load {os.getloadavg()[0]:.1f} on {os.cpu_count()} processors")
 
 
@@ -354,6 +402,13 @@ def _print_delays(delays: dict[Any, Any]) -> None:
     print(f"1,000, no stall above {WANTED['stall_ms']:.0f} ms")
 
 
+def _print_missed(missed: dict[Any, Any]) -> None:
+    print(f"{'database':12}{'missed':>7}{'told s':>9}{'ms each':>9}{'stall ms':>10}")
+    for (kind, size), measured in sorted(missed.items()):
+        took = f"{_median(measured, 'took_s'):9.2f}{_median(measured, 'ms_each'):9.2f}"
+        print(f"{kind:12}{size:>7}{took}{_median(measured, 'stall_ms'):10.1f}")
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
@@ -363,7 +418,12 @@ if __name__ == "__main__":
     given = parser.parse_args()
     if given.child:
         what, *rest = given.child
-        work = {"start": measure_start, "delay": measure_delay, "apscheduler": measure_apscheduler}[what]
+        work = {
+            "start": measure_start,
+            "delay": measure_delay,
+            "missed": measure_missed,
+            "apscheduler": measure_apscheduler,
+        }[what]
         arguments = [int(word) if word.isdigit() else word for word in rest]
         print(json.dumps(asyncio.run(work(*arguments))))  # type: ignore[operator]
     else:

@@ -23,7 +23,7 @@ from ccdtasks.config import Config
 from ccdtasks.core.access import SYSTEM
 from ccdtasks.core.lookup import end_of_queue
 from ccdtasks.core.outbox import MessageDraft, Outbox
-from ccdtasks.core.owed import Owed, SeenTask, Sums, owed
+from ccdtasks.core.owed import Owed, Reckonings, SeenTask, owed
 from ccdtasks.core.schedulelog import entry
 from ccdtasks.db import Database
 from ccdtasks.db.bulk import insert_rows, update_rows
@@ -35,7 +35,7 @@ from ccdtasks.times import Clock
 BATCH = 52
 """Tasks in one transaction: some 10 ms. Of a hundred that are due at once the greater half is queued by then."""
 
-_PLANS_AT_ONCE = 20
+_PLANS_AT_ONCE = 5
 _TICK = timedelta(microseconds=1)
 _ANY_TIME = datetime.max.replace(tzinfo=UTC)
 _CAN_FIRE: Any = text("enabled AND NOT paused")  # to the letter as the partial index has it
@@ -70,9 +70,9 @@ class Firing:
 
     async def fire_due(self) -> int:
         """Fires everything that is due now; returns the number of tasks that were. What became due meanwhile too."""
-        fired = 0
+        fired, reckonings = 0, Reckonings()
         while due := await self._due(self._clock.now()):
-            moved = await self._fire(await self._plan(due))
+            moved = await self._fire(await self._plan(due, reckonings))
             fired += moved
             if moved == 0:  # all of them are being changed by somebody: the next look sees what came of it
                 break
@@ -100,11 +100,11 @@ class Firing:
         async with self._db.read() as session:
             return [SeenTask(*row) for row in await session.execute(query)]
 
-    async def _plan(self, due: Sequence[SeenTask]) -> list[Owed]:
+    async def _plan(self, due: Sequence[SeenTask], reckonings: Reckonings) -> list[Owed]:
         """The arithmetic, outside of the transaction, with room for others in between."""
-        now, plans, sums = self._clock.now(), [], Sums()
+        now, plans = self._clock.now(), []
         for number, task in enumerate(due, 1):
-            plans.append(owed(task, now, self._config.schedule, sums))
+            plans.append(owed(task, now, self._config.schedule, reckonings))
             if number % _PLANS_AT_ONCE == 0:
                 await asyncio.sleep(0)
         return plans

@@ -129,47 +129,65 @@ class Owed:
         return f"The box was off at {local_text(self.first_missed or self.scheduled_for, zone)}. Ran once now."
 
 
-Sums = dict[tuple[str | None, str, datetime], tuple[Timing, datetime | None, datetime | None]]
-"""What schedules say at one moment; tasks that share a schedule share the arithmetic: `0 9 * * *` is everybody's."""
+@dataclass(frozen=True, slots=True)
+class Reckoning:
+    """What a schedule said `at` a moment: its latest time, the next one, and how many it missed before the latest."""
+
+    at: datetime
+    timing: Timing
+    latest: datetime | None
+    next_at: datetime | None
+    missed: int
+
+    def holds(self, now: datetime) -> bool:
+        """Whether it would say the same now."""
+        return self.at <= now and (self.next_at is None or now < self.next_at)
 
 
-def owed(task: SeenTask, now: datetime, config: ScheduleConfig, sums: Sums | None = None) -> Owed:
+Reckonings = dict[tuple[str | None, str, datetime], Reckoning]
+"""Tasks that share a schedule share the arithmetic: `0 9 * * *` is everybody's, and so is a week of `*/15 * * * *`."""
+
+
+def owed(task: SeenTask, now: datetime, config: ScheduleConfig, reckonings: Reckonings | None = None) -> Owed:
     """What the due `task` owes at `now`. A schedule or values that cannot be read any more pause it.
 
-    `sums`: those of other tasks at the same `now`, and afterwards this one's too.
+    `reckonings`: those of other tasks, and afterwards this one's too.
     """
     try:
-        timing, latest, next_at = _sums(task, now, {} if sums is None else sums)
+        found = _reckon(task, now, {} if reckonings is None else reckonings)
         settings = read_config(task.config)
         parameters = from_rows(task.required_parameters, task.optional_parameters)
         values = fill(parameters, task.schedule_parameters)
     except CcdError as error:
         return Owed(task, task.next_run_at, None, paused_because=str(error))
+    latest = found.latest
     if latest is None:
-        return Owed(task, task.next_run_at, next_at, is_void=True)
+        return Owed(task, task.next_run_at, found.next_at, is_void=True)
     window_s = config.catch_up_window_s if settings.catch_up_window_s is None else settings.catch_up_window_s
-    missed = timing.count(task.next_run_at, latest) - 1 if latest > task.next_run_at else 0
     is_late = now - latest > LATE
     return Owed(
         task=task,
         scheduled_for=latest,
-        next_at=next_at,
-        is_once=timing.is_once,
+        next_at=found.next_at,
+        is_once=found.timing.is_once,
         is_late=is_late,
         is_missed=is_late and not _is_made_up(settings, now - latest, window_s),
-        missed=missed,
-        first_missed=task.next_run_at if missed else None,
+        missed=found.missed,
+        first_missed=task.next_run_at if found.missed else None,
         overlap=settings.overlap,
         values=values,
     )
 
 
-def _sums(task: SeenTask, now: datetime, sums: Sums) -> tuple[Timing, datetime | None, datetime | None]:
+def _reckon(task: SeenTask, now: datetime, reckonings: Reckonings) -> Reckoning:
     key = (task.schedule_cron, task.schedule_timezone, task.next_run_at)
-    if key not in sums:
+    known = reckonings.get(key)
+    if known is None or not known.holds(now):
         timing = stored_timing(task.schedule_cron or "", find_zone(task.schedule_timezone))
-        sums[key] = timing, *_latest(timing, task.next_run_at, now)
-    return sums[key]
+        latest, next_at = _latest(timing, task.next_run_at, now)
+        missed = timing.count(task.next_run_at, latest) - 1 if latest and latest > task.next_run_at else 0
+        known = reckonings[key] = Reckoning(now, timing, latest, next_at, missed)
+    return known
 
 
 def _latest(timing: Timing, seen: datetime, now: datetime) -> tuple[datetime | None, datetime | None]:

@@ -16,6 +16,7 @@ from sqlalchemy.exc import DatabaseError, OperationalError
 from ccdtasks.app import open_core
 from ccdtasks.config import Config, ScheduleConfig
 from ccdtasks.core import Core
+from ccdtasks.core.owed import Reckonings, SeenTask, owed
 from ccdtasks.db.enums import Reason, RunStatus, Trigger
 from ccdtasks.db.models import ScheduleHistory, Task, TaskRun
 from ccdtasks.errors import Unavailable
@@ -125,7 +126,7 @@ async def test_many_at_once_are_all_fired_once_though_two_fire(core: Core, clock
 async def test_what_changes_between_plan_and_firing_holds(core: Core, clock: MoveableClock, change: str) -> None:
     await scheduled(core)
     clock.advance(hours=1)
-    plans = await core.firing._plan(await core.firing._due(clock.now()))
+    plans = await core.firing._plan(await core.firing._due(clock.now()), Reckonings())
     if change == "set":
         await core.schedules.set(ANN, "ticket-checker", "30 3 * * *")
     elif change == "delete":
@@ -206,6 +207,15 @@ async def test_many_missed_times_are_told_one_by_one_and_once(core: Core, clock:
         async with core.db.write() as session:  # as the watch of schedules does where a clock was set back
             await session.execute(update(Task).values(next_run_at=datetime(2026, 1, 17, 16, tzinfo=UTC)))
     assert await runs(core) == []
+
+
+def test_tasks_that_share_a_schedule_share_what_it_says_as_long_as_it_holds() -> None:
+    start, shared = datetime(2026, 1, 17, 15, tzinfo=UTC), Reckonings()
+    task = SeenTask(uuid4(), "t", "u", "*/15 * * * *", "UTC", start, start, {}, [], [], {}, None)
+    for minutes in (50, 59, 61, 200, 20, -5):  # what came due meanwhile, and a clock that is set back
+        now = start + timedelta(minutes=minutes)
+        assert owed(task, now, ScheduleConfig(), shared) == owed(task, now, ScheduleConfig())
+    assert len(shared) == 1
 
 
 async def test_a_rehearsal_leaves_nothing(core: Core, clock: MoveableClock) -> None:
