@@ -164,7 +164,7 @@ async def _rows(session: AsyncSession, run_id: UUID, outline: Outline, wanted: R
 
 
 _TRY = (
-    TaskRun.id,
+    TaskRun.id.label("run_id"),
     Task.task_name,
     TaskRun.owner_user_id,
     TaskRun.attempt,
@@ -182,7 +182,7 @@ async def _attempts(session: AsyncSession, run: TaskRun) -> list[Try]:
     query = select(*_TRY).join(Task, Task.id == TaskRun.task_id)
     query = query.where(or_(TaskRun.id == first, TaskRun.retry_of == first))
     rows = await session.execute(query.order_by(TaskRun.attempt, TaskRun.created_at).limit(_TRIES))
-    return [Try(*row) for row in rows]
+    return [Try(**row._mapping) for row in rows]
 
 
 async def _chain(session: AsyncSession, run: TaskRun) -> list[Try]:
@@ -193,7 +193,7 @@ async def _chain(session: AsyncSession, run: TaskRun) -> list[Try]:
     rows = await session.execute(query.order_by(TaskRun.created_at, TaskRun.attempt).limit(_CHAIN))
     last: dict[str, Try] = {}
     for row in rows:
-        last[row.task_name] = Try(*row)
+        last[row.task_name] = Try(**row._mapping)
     return [*last.values()]
 
 

@@ -165,7 +165,7 @@ async def _ask(
 ) -> Any:
     dialect = (await session.connection()).dialect.name
     binds: list[Any] = [bindparam("run", run_id, type_=Uuid())]
-    kinds = {"place": Integer(), "most": Integer(), "column": Text()}
+    kinds: dict[str, Any] = {"place": Integer(), "most": Integer(), "column": Text()}
     for name, value in values.items():
         is_list = isinstance(value, list)
         binds.append(bindparam(name, value, type_=Integer() if is_list else kinds[name], expanding=is_list))

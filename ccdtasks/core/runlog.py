@@ -100,7 +100,7 @@ async def _conditions(session: AsyncSession, wanted: Wanted) -> list[ColumnEleme
     dialect, conditions = (await session.connection()).dialect.name, list[ColumnElement[bool]]()
     if types := KINDS.get(wanted.kind):
         is_kind = RunEvent.type.in_(types)
-        has_failed = literal_column(f"({_HAS_FAILED[dialect]})")
+        has_failed: ColumnElement[bool] = literal_column(f"({_HAS_FAILED[dialect]})")
         conditions.append(or_(is_kind, has_failed) if wanted.kind == "problems" else is_kind)
     if words := clean_line(wanted.words, MAX_WORDS):
         for sign in ("\\", "%", "_"):
