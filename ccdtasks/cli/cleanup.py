@@ -30,7 +30,7 @@ from ccdtasks.times import size_text
 @click.option("--yes", is_flag=True, help="Do not ask first.")
 @verb
 @click.pass_obj
-def cleanup(shell: Shell, task: str, yes: bool, **wanted: Any) -> None:
+def cleanup(shell: Shell, /, task: str, yes: bool, **wanted: Any) -> None:
     """Remove old runs of TASK. Says first what would go; figures and the last good run always stay."""
     plan = asyncio.run(_plan(shell, task, Wanted(**wanted)))
     begins = not plan.is_empty and (yes or (not shell.as_json and click.confirm(_question(plan), err=True)))

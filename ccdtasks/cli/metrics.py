@@ -166,7 +166,7 @@ def _figures(report: Report) -> RenderableType:
             amount_text(round(ms / 1000, 1), "s") for ms in (step.total_ms / step.times, step.longest_ms)
         )
         steps.add_row(step.title, f"{step.times:,}", average, longest, f"{step.failures:,}")
-    return Group(*lines, *([Text(""), steps] if sums.steps else []))
+    return Group(*lines, Text(""), steps) if sums.steps else Group(*lines)
 
 
 def _pages(sums: Sums) -> str | None:

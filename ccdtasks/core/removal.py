@@ -170,7 +170,7 @@ def _has_files() -> ColumnElement[bool]:
     return exists().where(or_(member.id == TaskRun.id, member.retry_of == TaskRun.id), lies)
 
 
-def _all_of(firsts: Sequence[UUID]) -> Select[tuple[UUID]]:
+def _all_of(firsts: Sequence[UUID]) -> Select[Any]:
     return select(TaskRun.id).where(or_(TaskRun.id.in_(firsts), TaskRun.retry_of.in_(firsts)))
 
 
@@ -185,7 +185,7 @@ def _pointing_at(target: str) -> list[tuple[Table, Any]]:
     ]
 
 
-def _gone(table: Table, column: Any, ids: Sequence[UUID]) -> Any:
+def _gone(table: Table, column: Any, ids: Sequence[Any]) -> Any:
     if table.name in (_PUSHES, "profiles"):
         return update(table).where(column.in_(ids)).values({column.name: None})
     return delete(table).where(column.in_(ids))

@@ -19,6 +19,9 @@ from ccdtasks.web.visitors import address_of
 if TYPE_CHECKING:
     from prometheus_client import Metric
 
+_Samples = dict[tuple[tuple[str, str], ...], float]
+"""Labels -> number."""
+
 PATH = "/metrics"
 _TEXT_FORMAT = "text/plain; version=0.0.4; charset=utf-8"
 _LOCAL_NAMES = ("localhost", "127.0.0.1", "[::1]")
@@ -46,7 +49,7 @@ async def show(request: web.Request) -> web.Response:
     from prometheus_client import CollectorRegistry, generate_latest  # noqa: PLC0415 - 1 MB for those who use it
 
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Once(families))  # type: ignore[arg-type]
+    registry.register(_Once(families))
     return web.Response(
         body=generate_latest(registry), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
     )
@@ -91,7 +94,7 @@ def _families(core: Core, vitals: Vitals) -> Iterator[Metric]:
 
 def _history(vitals: Vitals) -> Iterator[Metric]:
     total = vitals.total
-    ended: dict[tuple[tuple[str, str], ...], float] = {
+    ended: _Samples = {
         (("status", "completed"), ("reason", "")): total.completed,
         (("status", "cancelled"), ("reason", "")): total.cancelled,
         **{(("status", "failed"), ("reason", reason)): count for reason, count in sorted(total.reasons.items())},
@@ -102,7 +105,7 @@ def _history(vitals: Vitals) -> Iterator[Metric]:
     yield _counter("ccdtasks_requests", "Requests of browsers in runs that ended.", {(): total.requests})
     yield _counter("ccdtasks_transferred_bytes", "Bytes that browsers moved.", {(): total.transferred_bytes})
     yield _counter("ccdtasks_cost_usd", "What runs that ended cost by list price.", {(): float(total.cost_usd)})
-    tokens = {
+    tokens: _Samples = {
         (("model", model), ("kind", kind)): float(number)
         for model, numbers in sorted(total.models.items())
         for kind, number in sorted(numbers.items())
@@ -112,18 +115,18 @@ def _history(vitals: Vitals) -> Iterator[Metric]:
 
 
 def _present(vitals: Vitals) -> Iterator[Metric]:
-    going = {(("status", status),): float(count) for status, count in sorted(vitals.going.items())}
+    going: _Samples = {(("status", status),): float(count) for status, count in sorted(vitals.going.items())}
     yield _gauge("ccdtasks_runs_going", "Runs that have not ended.", going)
     yield _gauge("ccdtasks_queue_length", "Runs that wait for a session.", {(): vitals.going.get("queued", 0)})
     yield _gauge("ccdtasks_sessions", "Sessions whose container exists.", {(): vitals.sessions})
-    tasks = {(("state", state),): float(count) for state, count in sorted(vitals.tasks.items())}
+    tasks: _Samples = {(("state", state),): float(count) for state, count in sorted(vitals.tasks.items())}
     yield _gauge("ccdtasks_tasks", "Tasks that were not deleted.", tasks)
     yield _gauge("ccdtasks_schedule_overdue_seconds", "How long the first schedule is due.", {(): vitals.overdue_s})
-    counts = {(("kind", kind),): float(each.count) for kind, each in vitals.backlogs.items()}
-    ages = {(("kind", kind),): each.oldest_s for kind, each in vitals.backlogs.items()}
+    counts: _Samples = {(("kind", kind),): float(each.count) for kind, each in vitals.backlogs.items()}
+    ages: _Samples = {(("kind", kind),): each.oldest_s for kind, each in vitals.backlogs.items()}
     yield _gauge("ccdtasks_backlog", "What waits to be sent: messages, pushes, uploads.", counts)
     yield _gauge("ccdtasks_backlog_age_seconds", "How long the oldest of it waits.", ages)
-    yield _gauge("ccdtasks_holds", "Why no run starts.", {(("hold", hold),): 1 for hold in vitals.holds})
+    yield _gauge("ccdtasks_holds", "Why no run starts.", {(("hold", hold),): 1.0 for hold in vitals.holds})
     yield _gauge("ccdtasks_database_bytes", "Size of the database.", {(): vitals.database_bytes})
 
 
@@ -139,9 +142,6 @@ def _process(counters: Counters) -> Iterator[Metric]:
     )
     for name, words in _COUNTED.items():
         yield _counter(f"ccdtasks_{name}", words, dict(counters.of(name)))
-
-
-_Samples = dict[tuple[tuple[str, str], ...], float]
 
 
 def _gauge(name: str, words: str, samples: _Samples) -> Metric:

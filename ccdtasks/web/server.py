@@ -14,7 +14,7 @@ from aiohttp.abc import AbstractAccessLogger
 from ccdtasks.config import BadConfig
 from ccdtasks.core import Core
 from ccdtasks.web import auth, files, health, home, pages, prometheus, report
-from ccdtasks.web.api import notifications, runs, tasks
+from ccdtasks.web.api import metrics, notifications, runs, tasks
 from ccdtasks.web.context import CHECKS, CORE, FILES, Check, Files
 from ccdtasks.web.errors import show_mistakes
 from ccdtasks.web.headers import secure
@@ -35,6 +35,7 @@ _PARTS = (
     files.ROUTES,
     tasks.ROUTES,
     runs.ROUTES,
+    metrics.ROUTES,
     notifications.ROUTES,
     report.ROUTES,
     prometheus.ROUTES,

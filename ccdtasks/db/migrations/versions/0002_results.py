@@ -30,7 +30,7 @@ PUSHES: tuple[sa.Column[object], ...] = (
     sa.Column("acknowledged_by", sa.String(64)),
 )
 
-ROLLUPS: tuple[sa.Column[object], ...] = (
+ROLLUPS: tuple[SchemaItem, ...] = (
     sa.Column("scope", sa.String(80), primary_key=True),
     sa.Column("period", sa.String(5), primary_key=True),
     sa.Column("starts_on", sa.Date(), primary_key=True),
@@ -94,12 +94,12 @@ def _add_pushes() -> None:
 
 def _add_metrics() -> None:
     """Sums by day and month, numbers of results, clean-ups. Older runs are counted later, while the service runs."""
-    for column in (
+    for added in (
         sa.Column("page_load_ms", sa.BigInteger()),
         sa.Column("failed_requests", sa.Integer()),
         sa.Column("counted_at", sa.DateTime(timezone=True)),
     ):
-        op.add_column("task_runs", column)
+        op.add_column("task_runs", added)
     op.add_column("sessions", sa.Column("traffic", JSON))
     for name, items in (("metric_rollups", ROLLUPS), ("run_values", RUN_VALUES), ("cleanups", CLEANUPS)):
         op.create_table(name, *items)
