@@ -69,6 +69,14 @@ _COLUMNS = (
     Field("pushover_enabled", "pushover_enabled", "column", "switch", "tell your phone too, by Pushover", _SWITCH),
     Field("values", "values", "value", "values", 'values of runs that start by themselves: origin:SFO dates:"Feb 15"'),
 )
+_ELSEWHERE = {
+    **dict.fromkeys(("name", "task_name"), "a task keeps its name; /task-clone {task} makes one under another"),
+    **dict.fromkeys(("type", "task_type", "category"), "a task keeps its category; /task-create makes one in another"),
+    **dict.fromkeys(("schedule", "cron", "timezone", "when"), "/task-schedule {task} sets when it runs"),
+    **dict.fromkeys(("paused", "enabled", "pause"), "/task-pause {task} lets it rest, /task-resume {task} goes on"),
+    **dict.fromkeys(("depends_on", "dependencies"), "/task-depends-on {task} sets what it runs after"),
+}
+"""What people may look for here and find there."""
 _ALIASES = {"retries.attempts": ("retries",)}
 
 
@@ -134,6 +142,8 @@ def find_field(parameters: Sequence[str], typed: str, task_name: str) -> Field:
     wanted = re.sub(r"[\s-]+", "_", typed.strip().lower())
     known = {name: each for each in reversed(fields_of(parameters)) for name in (*each.aliases, each.name)}
     found = known.get(wanted) or (_saved(wanted) if wanted in parameters else None)
+    if wanted in _ELSEWHERE:
+        raise Invalid("field", f"`{wanted}` is no field of its own.", _ELSEWHERE[wanted].format(task=task_name))
     if found is None:
         near = get_close_matches(wanted, [*parameters, *known], n=1, cutoff=0.5)
         hint = f"did you mean `{near[0]}`?" if near else f"/task-edit {task_name} shows what can be changed"

@@ -119,6 +119,7 @@ async def test_a_change_says_what_it_changed_and_rings_and_is_noted(core: Core) 
     [
         ("tiemout", "5", "There is no field `tiemout`.", "did you mean `timeout`?"),
         ("qqqqq", "5", "There is no field `qqqqq`.", "/task-edit ticket-checker shows what can be changed"),
+        ("schedule", "@daily", "`schedule` is no field of its own.", "/task-schedule ticket-checker sets when it runs"),
         ("timeout", "5", "`timeout` must be at least 30.", "how long a run may take; 3600, or 1h 30m"),
         ("timeout", "soon", "`soon` is no length of time.", "write seconds, or a length like 1h 30m"),
         ("notify_on_error", "maybe", "`notify_on_error` must be yes or no.", "call you when a run failed for good"),

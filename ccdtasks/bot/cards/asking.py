@@ -8,7 +8,8 @@ from typing import Any
 
 from ccdtasks.bot import text
 from ccdtasks.bot.cards.card import Button, Card, join
-from ccdtasks.bot.cards.run import person, stamp, stop
+from ccdtasks.bot.cards.result import stop
+from ccdtasks.bot.cards.run import person, stamp
 from ccdtasks.bot.cards.status import GREEN, GREY, LOOKS
 from ccdtasks.core.asking import ENDED, QUESTION
 from ccdtasks.core.interventions import Asked
@@ -26,6 +27,9 @@ _SETTLED = {
     "timeout": "Nobody came in time; it goes on without.",
     ENDED: "The run ended before that.",
 }
+_DONE = "Press Done when it is done, or Skip to let it go on without."
+_OUT_OF_REACH = "Its browser cannot be opened from here yet; Skip lets it go on without."
+_HOW = {"captcha": _OUT_OF_REACH, "login": _OUT_OF_REACH}
 _TOO_LATE = {
     "timeout": "That came too late: it had gone on without.",
     ENDED: "The run ended before it heard that.",
@@ -54,7 +58,7 @@ def _open(view: RunView, payload: Mapping[str, Any]) -> Card:
     listed = "\n".join(f"• {text.plain(choice, 100)}" for choice in choices) if len(choices) > _CHOICES_MAX else ""
     is_question = payload.get("reason") == QUESTION
     until = f"It waits until {stamp(datetime.fromisoformat(payload['deadline_at']), 't')}."
-    how = "" if is_question else "Press Done when it is done, or Skip to let it go on without."
+    how = "" if is_question else _HOW.get(payload.get("reason") or "", _DONE)
     return Card(
         title=f"{look.sign} {name}: {look.word}",
         body=join(said, listed, _page(payload), join(how, until, gap=" ")),
