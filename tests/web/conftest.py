@@ -87,7 +87,7 @@ def serve(core: Core, keeper: Keeper) -> Serve:
 
     @asynccontextmanager
     async def serve(**checks: Check) -> AsyncIterator[Site]:
-        async with open_web(core, keeper, checks) as port, _browser() as browser:
+        async with open_web(core, keeper, checks) as port, visitor() as browser:
             yield Site(f"http://127.0.0.1:{port}", core, keeper, browser)
 
     return serve
@@ -99,5 +99,6 @@ async def site(serve: Serve) -> AsyncIterator[Site]:
         yield opened
 
 
-def _browser() -> aiohttp.ClientSession:
+def visitor() -> aiohttp.ClientSession:
+    """A browser without a screen: it keeps cookies, also those of an address without a name."""
     return aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True), auto_decompress=True)
