@@ -191,6 +191,7 @@ async def test_the_guard_before_discord_stops_everything_for_a_while(wire: Wire)
         discord.ban(times=100)
         await wire.deliver(loop)
         asked = len(discord.requests)
+        await wire.start("boots")
         await wire.wait_out(loop, seconds=50)
         assert len(discord.requests) == asked, "a locked out bot that goes on asking stays locked out"
         discord.rest.faults.clear()

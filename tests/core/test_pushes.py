@@ -74,7 +74,7 @@ async def test_a_final_failure_is_pushed_and_an_earlier_one_is_not(core: Core) -
     assert (push.title, push.event, push.priority) == ("✕ ticket-checker: failed", "error", 0)
     assert push.message == (
         "Task: ticket-checker\nStatus: Failed after 2 attempts\nError: kayak.com did not answer in 60 s.\n"
-        f"Try: a longer timeout may help: /task-edit\nRun: {again.run_id.hex[:8]}"
+        f"Try: a longer timeout may help: /task-edit ticket-checker timeout 3600\nRun: {again.run_id.hex[:8]}"
     )
 
 
