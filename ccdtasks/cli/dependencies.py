@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any, get_args
 
 import click
 from rich.text import Text
 
 from ccdtasks.cli.look import sign_of
-from ccdtasks.cli.service import opened
+from ccdtasks.cli.service import ask
 from ccdtasks.cli.shell import Shell, pairs, verb
 from ccdtasks.core.access import SHELL
 from ccdtasks.core.dependencies import Added, Mode, Tree
 from ccdtasks.core.outline import outline
 from ccdtasks.core.shapes import Json, task_shape
-from ccdtasks.db.models import Task
 from ccdtasks.times import duration_text
 
 
@@ -34,8 +32,8 @@ def depends_on(  # noqa: PLR0917 - click passes them by name
 
     The values are those of the runs that start so; input_file=@scrape-news/output_file is a file of the other's run.
     """
-    wanted = {"required": not optional, "mode": mode, "values": dict(pairs(values))}
-    change = asyncio.run(_add(shell, task, depends_on, wanted))
+    wanted: dict[str, Any] = {"required": not optional, "mode": mode, "values": dict(pairs(values))}
+    change = ask(shell, lambda core: core.dependencies.add(SHELL, task, depends_on, **wanted))
     how = "completes" if change.required else "ends, even if it fails"
     words = f"✓ {change.task.task_name} will run each time that {change.upstream.task_name} {how}."
     shell.show(_change_shape(change), lambda: Text(words))
@@ -48,7 +46,7 @@ def depends_on(  # noqa: PLR0917 - click passes them by name
 @click.pass_obj
 def depends_remove(shell: Shell, task: str, depends_on: str) -> None:
     """Let TASK no longer run after OTHER."""
-    change = asyncio.run(_remove(shell, task, depends_on))
+    change = ask(shell, lambda core: core.dependencies.remove(SHELL, task, depends_on))
     words = f"■ {change.task.task_name} no longer runs after {change.upstream.task_name}."
     shell.show(_change_shape(change), lambda: Text(words))
 
@@ -59,7 +57,7 @@ def depends_remove(shell: Shell, task: str, depends_on: str) -> None:
 @click.pass_obj
 def dependencies(shell: Shell, task: str) -> None:
     """Show what TASK runs after, and what runs after it."""
-    tree = asyncio.run(_tree(shell, task))
+    tree = ask(shell, lambda core: core.dependencies.tree(SHELL, task))
     shell.show(_tree_shape(tree), lambda: _picture(tree))
 
 
@@ -70,32 +68,12 @@ def dependencies(shell: Shell, task: str) -> None:
 @click.pass_obj
 def delete(shell: Shell, name: str, yes: bool) -> None:
     """Delete a task; its runs and their files stay."""
-    gone = asyncio.run(_delete(shell, name, yes))
+    gone = ask(shell, lambda core: core.tasks.delete(SHELL, name, confirm=yes))
     words = f"■ {gone.task_name} is deleted. Its history stays: {gone.run_count} runs."
     shell.show(task_shape(gone), lambda: Text(words))
 
 
 COMMANDS = (depends_on, depends_remove, dependencies, delete)
-
-
-async def _add(shell: Shell, task: str, depends_on: str, wanted: dict[str, Any]) -> Added:
-    async with opened(shell) as core:
-        return await core.dependencies.add(SHELL, task, depends_on, **wanted)
-
-
-async def _remove(shell: Shell, task: str, depends_on: str) -> Added:
-    async with opened(shell) as core:
-        return await core.dependencies.remove(SHELL, task, depends_on)
-
-
-async def _tree(shell: Shell, task: str) -> Tree:
-    async with opened(shell) as core:
-        return await core.dependencies.tree(SHELL, task)
-
-
-async def _delete(shell: Shell, name: str, yes: bool) -> Task:
-    async with opened(shell) as core:
-        return await core.tasks.delete(SHELL, name, confirm=yes)
 
 
 def _change_shape(change: Added) -> Json:

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 from datetime import UTC, datetime
 
 import click
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from ccdtasks.cli.service import opened
+from ccdtasks.cli.service import ask
 from ccdtasks.cli.shell import Shell, pairs, verb
 from ccdtasks.core.access import SHELL
 from ccdtasks.core.schedules import Scheduled, previewed
 from ccdtasks.core.shapes import Json, task_shape
 from ccdtasks.core.timing import Preview
-from ccdtasks.db.models import Task
 from ccdtasks.errors import Invalid
 from ccdtasks.times import local_text
 
@@ -33,7 +31,7 @@ def schedule(shell: Shell, task: str, when: str, values: tuple[str, ...], timezo
     WHEN is cron ("0 9 * * 1-5", "@daily") or a time that happens once ("at 2026-12-24 09:00", "tomorrow 9:00",
     "in 2h 30m"). The values are kept for its scheduled runs.
     """
-    made = asyncio.run(_set(shell, task, when, timezone, dict(pairs(values))))
+    made = ask(shell, lambda core: core.schedules.set(SHELL, task, when, timezone, dict(pairs(values))))
     shell.show(_scheduled_shape(made), lambda: _picture(f"✓ {made.task.task_name} is scheduled.", made))
 
 
@@ -43,7 +41,7 @@ def schedule(shell: Shell, task: str, when: str, values: tuple[str, ...], timezo
 @click.pass_obj
 def unschedule(shell: Shell, task: str) -> None:
     """Take the schedule of TASK away; the task stays."""
-    gone = asyncio.run(_remove(shell, task))
+    gone = ask(shell, lambda core: core.schedules.remove(SHELL, task))
     words = f"■ {gone.task_name} has no schedule any more. Start it: ccdtasks run {gone.task_name}"
     shell.show(task_shape(gone), lambda: Text(words))
 
@@ -55,7 +53,7 @@ def unschedule(shell: Shell, task: str) -> None:
 @click.pass_obj
 def pause(shell: Shell, task: str, yes: bool) -> None:
     """Let TASK rest: it does not start by itself until it is resumed."""
-    paused = asyncio.run(_pause(shell, task, yes))
+    paused = ask(shell, lambda core: core.schedules.pause(SHELL, task, yes))
     words = f"■ {paused.task_name} is paused. It goes on with: ccdtasks task resume {paused.task_name}"
     shell.show(task_shape(paused), lambda: Text(words))
 
@@ -66,7 +64,7 @@ def pause(shell: Shell, task: str, yes: bool) -> None:
 @click.pass_obj
 def resume(shell: Shell, task: str) -> None:
     """Let a paused TASK go on; what it missed meanwhile is not made up for."""
-    found = asyncio.run(_resume(shell, task))
+    found = ask(shell, lambda core: core.schedules.resume(SHELL, task))
     shell.show(_scheduled_shape(found), lambda: _picture(f"✓ {found.task.task_name} goes on.", found))
 
 
@@ -86,26 +84,6 @@ def cron(shell: Shell, expression: str, timezone: str | None, start: str | None,
 
 
 COMMANDS = (schedule, unschedule, pause, resume)
-
-
-async def _set(shell: Shell, task: str, when: str, timezone: str | None, values: dict[str, str]) -> Scheduled:
-    async with opened(shell) as core:
-        return await core.schedules.set(SHELL, task, when, timezone, values)
-
-
-async def _remove(shell: Shell, task: str) -> Task:
-    async with opened(shell) as core:
-        return await core.schedules.remove(SHELL, task)
-
-
-async def _pause(shell: Shell, task: str, confirm: bool) -> Task:
-    async with opened(shell) as core:
-        return await core.schedules.pause(SHELL, task, confirm)
-
-
-async def _resume(shell: Shell, task: str) -> Scheduled:
-    async with opened(shell) as core:
-        return await core.schedules.resume(SHELL, task)
 
 
 def _moment(text: str) -> datetime:
