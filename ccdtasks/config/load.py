@@ -8,6 +8,7 @@ A secret may be given as `<key>_file`, the path of a file that holds it. No mist
 from __future__ import annotations
 
 import os
+import pwd
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,14 +64,25 @@ def load_config(explicit: Path | None = None) -> LoadedConfig:
     found.mistakes += mistakes_in(config, set(keys.TABLES) - wrong)
     if found.mistakes:
         raise BadConfig(found.mistakes) from None
-    return LoadedConfig(config, path, tuple(found.warnings))
+    return LoadedConfig(config, path, (*found.warnings, *_of_another_user(config.paths.data_dir)))
+
+
+def _of_another_user(data_dir: Path) -> list[str]:
+    """What to type instead, where the data belong to the service's user: his Podman and his configuration are meant."""
+    try:
+        owner = pwd.getpwuid(data_dir.stat().st_uid)
+    except (OSError, KeyError):
+        return []
+    if owner.pw_uid in {os.geteuid(), 0}:
+        return []
+    return [f"{data_dir} belongs to the user {owner.pw_name}; act as that user: sudo -u {owner.pw_name} ccdtasks ..."]
 
 
 def _find_file(explicit: Path | None, found: Findings) -> Path | None:
     variable = os.environ.get(keys.PATH_VARIABLE)
     named = explicit or (Path(variable) if variable else None)
     if named is not None:
-        if not named.exists():
+        if _is_absent(named):
             found.mistakes.append(f"The configuration file {named} does not exist.")
             return None
         return named
@@ -80,6 +92,17 @@ def _find_file(explicit: Path | None, found: Findings) -> Path | None:
         (Path(home) if home else Path("~/.config").expanduser()) / "ccdtasks" / "config.toml",
     )
     return next((path for path in usual if os.path.exists(path)), None)
+
+
+def _is_absent(path: Path) -> bool:
+    """False also in a folder that is closed to this user: reading it will say so."""
+    try:
+        path.stat()
+    except PermissionError:
+        return False
+    except OSError:
+        return True
+    return False
 
 
 def _validate(raw: Raw, found: Findings) -> tuple[Config, set[str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 from decimal import Decimal
 from pathlib import Path
 
@@ -56,6 +57,30 @@ def test_a_named_file_that_is_absent_is_an_error(tmp_path: Path, monkeypatch: py
     )
     monkeypatch.setenv("CCDTASKS_CONFIG", str(tmp_path / "gone.toml"))
     assert "gone.toml does not exist" in _mistakes(None)[0]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_a_file_in_a_closed_folder_is_said_to_be_closed(tmp_path: Path) -> None:
+    file = _write(tmp_path / "closed" / "c.toml", "")
+    tmp_path.chmod(0o755)
+    file.parent.chmod(0o700)
+    os.seteuid(pwd.getpwnam("nobody").pw_uid)
+    try:
+        assert _mistakes(file) == (f"{file} cannot be read: Permission denied.",)
+    finally:
+        os.seteuid(0)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
+def test_whoever_is_not_the_services_user_hears_how_to_act_as_that_user(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    file = _write(tmp_path / "c.toml", f'[paths]\ndata_dir = "{folder}"\n')
+    assert load_config(file).warnings == ()
+    os.chown(folder, pwd.getpwnam("nobody").pw_uid, -1)
+    assert load_config(file).warnings == (
+        f"{folder} belongs to the user nobody; act as that user: sudo -u nobody ccdtasks ...",
+    )
 
 
 def test_environment_wins_over_the_file_and_lists_have_commas(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
