@@ -17,6 +17,7 @@ from ccdtasks.doctor.accounts import discord_findings, model_credential
 from ccdtasks.doctor.containers import podman_findings
 from ccdtasks.doctor.finding import Finding, failed, ok, warn
 from ccdtasks.doctor.notifications import notification_findings
+from ccdtasks.doctor.outside import outside_findings
 from ccdtasks.errors import CcdError
 from ccdtasks.times import Clock, SystemClock
 
@@ -39,6 +40,8 @@ async def examine(loaded: LoadedConfig, clock: Clock | None = None) -> AsyncIter
             yield finding
         yield await _model(config, core)
         if core is not None:
+            async for finding in outside_findings(core):
+                yield finding
             async for finding in notification_findings(core):
                 yield finding
     async for finding in discord_findings(config.discord):

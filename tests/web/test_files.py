@@ -179,12 +179,13 @@ async def test_a_file_that_is_gone_or_was_never_kept_says_why(shop: Shop) -> Non
     assert (await _get(shop.address(escaping)))[0].status == 404
 
 
-class TestInABucket:
-    @pytest.fixture(scope="class")
-    def s3_url(self) -> Iterator[str]:
-        with s3_server() as url:
-            yield url
+@pytest.fixture(scope="module")
+def s3_url() -> Iterator[str]:
+    with s3_server() as url:
+        yield url
 
+
+class TestInABucket:
     @pytest.fixture
     async def store(self, s3_url: str) -> ArtifactStore:
         async with aiohttp.ClientSession() as session:
