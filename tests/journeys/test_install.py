@@ -68,6 +68,18 @@ def test_the_doctor_has_the_last_word(installed: str) -> None:
     assert "overlay" in report
 
 
+def test_commands_are_typed_as_the_services_user(machine: Machine, installed: str) -> None:
+    made = machine.says("cd / && sudo -u ccdtasks ccdtasks task create mine 'Look at {url}' 2>&1")
+    assert made == "✓ mine is ready. It needs url. Start it: ccdtasks run mine url=... --wait"
+    found = machine.run("cd / && sudo -u ccdtasks ccdtasks doctor", ok=False).stdout
+    assert "rootless" in found
+    assert "act as that user: sudo -u ccdtasks ccdtasks ..." in machine.says("ccdtasks task list 2>&1")
+
+
+def test_what_python_compiled_for_the_service_is_kept(machine: Machine, installed: str) -> None:
+    assert machine.says("find /var/cache/ccdtasks/python -name 'app*.opt-2.pyc' | grep ccdtasks/app") != ""
+
+
 def test_the_configuration_is_for_the_service_alone(machine: Machine, installed: str) -> None:
     assert machine.says("stat -c '%a %U %G' /etc/ccdtasks/config.toml") == "640 root ccdtasks"
     assert machine.says("stat -c '%a %U' /var/lib/ccdtasks") == "700 ccdtasks"
