@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from ccdtasks.config import Config
 from ccdtasks.core.access import Access
@@ -89,89 +90,52 @@ class Core:
 def build_core(db: Database, bus: Bus, clock: Clock, config: Config) -> Core:
     """Puts the parts together over an open database."""
     access, audit, facts = Access(config), Audit(db, clock), Facts(db, clock)
-    outbox = Outbox(db, clock)
-    vault = Vault(config.paths.data_dir / KEY_FILE)
+    vault, outbox = Vault(config.paths.data_dir / KEY_FILE), Outbox(db, clock)
+    chains = Chains(db, clock, outbox)
     budgets = Budgets(db, clock, config, outbox)
     artifacts = Artifacts(db, clock, access, outbox)
-    chains = Chains(db, clock, outbox)
-    pushes = Pushes(db=db, bus=bus, clock=clock, config=config, access=access, audit=audit)
+    store: dict[str, Any] = {"db": db, "bus": bus, "clock": clock}
+    acts: dict[str, Any] = {**store, "access": access, "audit": audit}
+    pushes = Pushes(**acts, config=config)
     asking = Asking(config, outbox, pushes)
-    endings = Endings(
-        config=config,
-        clock=clock,
-        outbox=outbox,
-        artifacts=artifacts,
-        facts=facts,
-        chains=chains,
-        asking=asking,
-        pushes=pushes,
-    )
-    tasks = Tasks(db=db, bus=bus, clock=clock, access=access, audit=audit, endings=endings)
-    schedules = Schedules(db=db, bus=bus, clock=clock, config=config, access=access, audit=audit, tasks=tasks)
-    dependencies = Dependencies(db=db, bus=bus, clock=clock, access=access, audit=audit, tasks=tasks, endings=endings)
+    told: dict[str, Any] = {"config": config, "outbox": outbox, "facts": facts}
+    endings = Endings(**told, clock=clock, artifacts=artifacts, chains=chains, asking=asking, pushes=pushes)
+    tasks = Tasks(**acts, endings=endings)
+    schedules = Schedules(**acts, config=config, tasks=tasks)
+    dependencies = Dependencies(**acts, tasks=tasks, endings=endings)
     return Core(
-        db=db,
-        bus=bus,
-        clock=clock,
+        **store,
         config=config,
         access=access,
         tasks=tasks,
-        runs=Runs(
-            db=db,
-            bus=bus,
-            clock=clock,
-            config=config,
-            access=access,
-            audit=audit,
-            tasks=tasks,
-            outbox=outbox,
-            endings=endings,
-            facts=facts,
-            budgets=budgets,
-        ),
-        claims=Claims(
-            db=db,
-            bus=bus,
-            clock=clock,
-            config=config,
-            outbox=outbox,
-            facts=facts,
-            endings=endings,
-            budgets=budgets,
-            asking=asking,
-        ),
-        attempts=Attempts(
-            db=db, bus=bus, clock=clock, config=config, access=access, audit=audit, outbox=outbox, budgets=budgets
-        ),
-        queue=Queue(
-            db=db, bus=bus, clock=clock, access=access, audit=audit, outbox=outbox, endings=endings, facts=facts
-        ),
-        budgets=budgets,
+        runs=Runs(**acts, **told, tasks=tasks, endings=endings, budgets=budgets),
+        claims=Claims(**store, **told, endings=endings, budgets=budgets, asking=asking),
         artifacts=artifacts,
         messages=outbox,
         audit=audit,
         facts=facts,
+        attempts=Attempts(**acts, config=config, outbox=outbox, budgets=budgets),
+        queue=Queue(**acts, outbox=outbox, endings=endings, facts=facts),
+        budgets=budgets,
         interactions=Interactions(db, clock),
-        interventions=Interventions(db=db, bus=bus, clock=clock, access=access, audit=audit, asking=asking),
+        interventions=Interventions(**acts, asking=asking),
         schedules=schedules,
-        firing=Firing(db=db, bus=bus, clock=clock, config=config, outbox=outbox),
-        deadman=DeadMan(db=db, bus=bus, clock=clock, config=config, outbox=outbox),
+        firing=Firing(**store, config=config, outbox=outbox),
+        deadman=DeadMan(**store, config=config, outbox=outbox),
         dependencies=dependencies,
-        definitions=Definitions(
-            db=db, bus=bus, clock=clock, tasks=tasks, schedules=schedules, dependencies=dependencies
-        ),
+        definitions=Definitions(**store, tasks=tasks, schedules=schedules, dependencies=dependencies),
         chains=chains,
         profiles=Profiles(db),
         metrics=Metrics(db=db, clock=clock, config=config, access=access, tasks=tasks),
         vitals=VitalSigns(db, clock, facts),
         counters=Counters(),
-        cleanups=Cleanups(db=db, bus=bus, clock=clock, access=access, audit=audit, tasks=tasks, outbox=outbox),
+        cleanups=Cleanups(**acts, tasks=tasks, outbox=outbox),
         vault=vault,
         settings=Settings(db=db, clock=clock, config=config, access=access, audit=audit, vault=vault, pushes=pushes),
         pushes=pushes,
-        push_queue=PushQueue(db=db, bus=bus, clock=clock, config=config, facts=facts, outbox=outbox),
+        push_queue=PushQueue(**store, **told),
         reports=Reports(db, clock, access, facts),
         links=Links(vault, clock, config),
-        charting=Charting(db, bus, outbox, artifacts),
         tokens=Tokens(db, clock, access, audit),
+        charting=Charting(db, bus, outbox, artifacts),
     )
