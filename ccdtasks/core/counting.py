@@ -8,11 +8,12 @@ from datetime import date, datetime
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import insert, select, tuple_
+from sqlalchemy import select, tuple_
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ccdtasks.core.sums import NAMES, Sums
+from ccdtasks.db.bulk import insert_rows
 from ccdtasks.db.enums import RunStatus
 from ccdtasks.db.models import MetricRollup, RunValue, Task, TaskRun
 
@@ -55,8 +56,7 @@ async def count_runs(
     if sums:
         await _add(session, sums)
     if numbers:
-        await session.flush()
-        await session.execute(insert(RunValue), numbers)
+        await insert_rows(session, RunValue, numbers)
 
 
 def _keys(run: TaskRun, task: Task, at: datetime, timezone: str) -> list[_Key]:

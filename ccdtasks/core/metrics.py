@@ -116,16 +116,16 @@ class Metrics:
         self._access.require_use(actor)
         async with self._db.read() as session:
             task = await self._tasks.find_in(session, actor, task_name)
-            query = select(RunValue).where(RunValue.task_id == task.id, RunValue.name == clean_line(value, 200))
+            columns = (RunValue.at, RunValue.number, RunValue.unit)
+            query = select(*columns).where(RunValue.task_id == task.id, RunValue.name == clean_line(value, 200))
             if timeframe != "all":
                 query = query.where(RunValue.at >= self._since(task, timeframe))
-            found = (await session.scalars(query.order_by(RunValue.at.desc()).limit(_POINTS_MAX + 1))).all()
+            found = (await session.execute(query.order_by(RunValue.at.desc()).limit(_POINTS_MAX + 1))).all()
             if not found:
                 raise await self._no_value(session, task, value, timeframe)
-        unit = found[0].unit
-        points = [(row.at, row.number) for row in reversed(found[:_POINTS_MAX]) if row.unit == unit]
-        is_cut = len(found) > _POINTS_MAX
-        return Series(task, found[0].name, unit, points, is_cut, threshold_of(task, found[0].name))
+        unit, name = found[0].unit, clean_line(value, 200)
+        points = [(at, number) for at, number, its_unit in reversed(found[:_POINTS_MAX]) if its_unit == unit]
+        return Series(task, name, unit, points, len(found) > _POINTS_MAX, threshold_of(task, name))
 
     async def value_names(self, actor: Actor, task_name: str, typed: str = "", limit: int = 25) -> list[str]:
         """The names of numbers in the task's latest results that contain what was typed."""

@@ -43,6 +43,12 @@ from ccdtasks.times import Clock
 _FEW_ROWS, _FEW_TABLES = 5, 3
 
 
+_LIGHT = tuple(
+    defer(column, raiseload=True) for column in (TaskRun.result_data, TaskRun.step_timings, TaskRun.error_stacktrace)
+)
+"""Lists leave out what may be megabytes a run and no line shows."""
+
+
 @dataclass(frozen=True, slots=True)
 class StartedRun:
     """A run that was put into the queue. `session_id` is what people are shown; `position` counts from 1."""
@@ -196,7 +202,7 @@ class Runs:
         self._access.require_use(actor)
         size = page_size(limit)
         async with self._db.read() as session:
-            query = select(TaskRun, Task.task_name).join(Task, Task.id == TaskRun.task_id)
+            query = select(TaskRun, Task.task_name).join(Task, Task.id == TaskRun.task_id).options(*_LIGHT)
             if task_name is not None:
                 task = await self._tasks.find_in(session, actor, task_name)
                 query = query.where(TaskRun.task_id == task.id)
@@ -227,6 +233,7 @@ class Runs:
             query = (
                 select(TaskRun, Task.task_name)
                 .join(Task, Task.id == TaskRun.task_id)
+                .options(*_LIGHT)
                 .where(TaskRun.completed_at.is_not(None))
                 .order_by(TaskRun.created_at.desc())
                 .limit(page_size(recent))
