@@ -23,6 +23,12 @@ from ccdtasks.config.sources import Findings, Raw
 from ccdtasks.config.tables import Config
 from ccdtasks.errors import Invalid
 
+_PLAIN_WORDS = {
+    "Input should be": "must be",
+    "greater than or equal to": "at least",
+    "less than or equal to": "at most",
+    "a valid string": "text in quotes",
+}
 _NAME = re.compile(r"(?!sk-)[A-Za-z0-9_.:@-]{1,60}", re.ASCII)
 
 
@@ -128,7 +134,9 @@ def _path(loc: tuple[int | str, ...]) -> str:
 
 
 def _sentence(table: str, key: str, detail: ErrorDetails | dict[str, Any]) -> str:
-    text = detail["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
+    text = detail["msg"].removeprefix("Value error, ")
+    for words, plain in _PLAIN_WORDS.items():
+        text = text.replace(words, plain)
     text = text[0].lower() + text[1:]
     if detail["type"] == "extra_forbidden":
         text = "is not known"

@@ -20,7 +20,7 @@ kind = "s3"
 SENTENCES = (
     "error: [claude] modle is not known; the nearest known key is model.",
     "error: [claude] api_key must be one word without spaces; leave the key out if there is none.",
-    "error: [server] port must be less than or equal to 65535.",
+    "error: [server] port must be at most 65535.",
     "error: [server] public_url must begin with http:// or https:// and name a host.",
     'error: [storage] bucket is missing: kind = "s3" needs to know where to put files.',
 )

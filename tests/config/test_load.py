@@ -148,7 +148,8 @@ def test_systemd_credentials_win_over_the_file(tmp_path: Path, monkeypatch: pyte
             "[server] public_url must begin with http:// or https:// and name a host.",
         ),
         ('[server]\npublic_url = "https://a:b@x.org"', "[server] public_url must not hold a user name or password."),
-        ("[server]\nport = 65536", "[server] port must be less than or equal to 65535."),
+        ("[claude]\nmodel = 3", "[claude] model must be text in quotes."),
+        ("[server]\nport = 65536", "[server] port must be at most 65535."),
         ('[server]\nport = "many"', "[server] port must be a whole number."),
         (
             f'[paths]\ndata_dir = "/{"d" * 80}"',
@@ -182,7 +183,7 @@ def test_systemd_credentials_win_over_the_file(tmp_path: Path, monkeypatch: pyte
         ),
         (
             '[claude.prices."my-model"]\ninput = 3\noutput = -1',
-            "[claude] prices.my-model.output must be greater than or equal to 0.",
+            "[claude] prices.my-model.output must be at least 0.",
         ),
         (
             '[claude.prices."sk-ant-api03-abc"]\ninput = 3\noutput = 15\ncache = 1',
