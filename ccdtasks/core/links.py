@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from ccdtasks.config import Config
-from ccdtasks.core.vault import ExpiredLink, Vault
+from ccdtasks.core.vault import BadLink, ExpiredLink, Vault
 from ccdtasks.times import Clock
 
 _RUN = "link:run"
@@ -45,8 +45,8 @@ class Links:
         """Until when `token` opens this run. Raises BadLink or ExpiredLink when it does not."""
         try:
             return self._require(_RUN, run_id, token)
-        except ExpiredLink as error:
-            raise ExpiredLink(error.message, "press View Full Report again, in Discord") from None
+        except (BadLink, ExpiredLink) as error:
+            raise type(error)(error.message, "press View Full Report again, in Discord") from None
 
     def require_file(self, artifact_id: UUID, token: str) -> None:
         """Raises BadLink or ExpiredLink unless `token` opens this file."""
