@@ -4,13 +4,24 @@ from __future__ import annotations
 
 from typing import Any
 
-from ccdtasks.adapters.chart_paper import EDGE, TEXT, Paper, amount_axis, axis_width, drawable, shortened, width_of
+from ccdtasks.adapters.chart_paper import (
+    EDGE,
+    TEXT,
+    Paper,
+    amount_axis,
+    axis_width,
+    drawable,
+    short_unit,
+    shortened,
+    width_of,
+)
 from ccdtasks.amounts import amount_text
 
 Data = dict[str, Any]
 
 _NAMES_LINE = 20.0
 _FOOT = 22.0
+_NAME_WIDTH = 110.0
 _ROW = 38.0
 _BAR = 8.0
 _ROWS = 20
@@ -19,11 +30,12 @@ _NUMBERED = 8  # with so few columns each has its number on top
 
 def columns(data: Data) -> bytes:
     """The PNG of a `ColumnChart`."""
+    data = {**data, "unit": short_unit(data["unit"])}
     paper = Paper(data["theme"], data["width"], data["height"] + _NAMES_LINE, data["title"])
     parts = [part for part in data["parts"] if any(part["numbers"])] or data["parts"][:1]
     _names(paper, parts, data["unit"])
     count = len(data["columns"])
-    names = [drawable(name) for name in data["columns"]]
+    names = [shortened(drawable(name), _NAME_WIDTH, TEXT) for name in data["columns"]]
     right = paper.width - max(EDGE, width_of(names[-1]) / 2 - 100 / count + 4 if names else 0)
     axes = paper.field(EDGE, paper.top + _NAMES_LINE + TEXT, right, paper.height - EDGE / 2 - _FOOT)
     sums = [sum(part["numbers"][place] or 0 for part in parts) for place in range(count)]
@@ -75,7 +87,7 @@ def _below(axes: Any, names: list[str], width: float) -> None:
 
 def rows(data: Data) -> bytes:
     """The PNG of a `BarChart`."""
-    bars = data["bars"][:_ROWS]
+    data, bars = {**data, "unit": short_unit(data["unit"])}, data["bars"][:_ROWS]
     paper = Paper(data["theme"], data["width"], 44 + len(bars) * _ROW + EDGE / 2, data["title"])
     axes = paper.field(EDGE, paper.top, paper.width - EDGE, paper.height - EDGE / 2)
     axes.set_axis_off()

@@ -18,6 +18,7 @@ from ccdtasks.adapters.chart_paper import (
     amount_axis,
     axis_width,
     drawable,
+    short_unit,
     shortened,
     style,
     width_of,
@@ -65,8 +66,9 @@ def _by_unit(lines: list[Data]) -> list[tuple[str, list[tuple[int, Data]]]]:
     """The numbered lines by unit, both at most six."""
     fields: dict[str, list[tuple[int, Data]]] = {}
     for number, line in enumerate(lines):
-        if line["unit"] in fields or len(fields) < _FIELDS:
-            fields.setdefault(line["unit"], []).append((number, line))
+        unit = short_unit(line["unit"])
+        if unit in fields or len(fields) < _FIELDS:
+            fields.setdefault(unit, []).append((number, line))
     return [(unit, kept[:_LINES]) for unit, kept in fields.items()]
 
 
@@ -80,7 +82,7 @@ class _Field:
         self._unit = unit
         self._lines = lines
         self._zone = zone
-        self._threshold = threshold if threshold and threshold["unit"] in ("", unit) else None
+        self._threshold = threshold if threshold and short_unit(threshold["unit"]) in ("", unit) else None
 
     def draw(self, top: float, bottom: float, span: tuple[float, float], is_one_of_many: bool) -> None:
         """Draws the field between two heights of the paper."""
@@ -114,8 +116,8 @@ class _Field:
         if self._threshold:
             numbers.append(self._threshold["number"])
         low, high = min(numbers, default=0.0), max(numbers, default=1.0)
-        edge = (high / 2 - low / 2) * 0.16 or abs(high) * 0.1 or 1.0
-        axes.set_ylim(*(max(-1.7e308, min(1.7e308, end)) for end in (low - edge, high + edge)))
+        edge = (high - low) * 0.08 or abs(high) * 0.1 or 1.0
+        axes.set_ylim(low - edge, high + edge)
         amount_axis(axes, self._unit, self._paper.inks)
         self._times(axes, span)
 
@@ -210,7 +212,7 @@ class _Field:
         wanted = []
         for place, (number, line) in enumerate(self._lines):
             known = [value for _, value in line["points"] if value is not None]
-            share = (known[-1] / 2 - low / 2) / (high / 2 - low / 2) if known else 0.5
+            share = (known[-1] - low) / (high - low) if known else 0.5
             wanted.append((bottom - share * (bottom - top), place, number))
         heights = [_LABEL_LINE * len(labels[place]) for _, place, _ in sorted(wanted)]
         middles = apart([middle for middle, _, _ in sorted(wanted)], heights, top - _LABEL_LINE / 2, bottom + _FOOT / 2)

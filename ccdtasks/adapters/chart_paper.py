@@ -24,6 +24,7 @@ TEXT = 13.0  # 11 px at least where a phone shows a picture of 360 px on 310
 _TITLE = 15.0
 _TITLE_LINE = 19.0
 EDGE = 14.0
+_UNIT_SIGNS = 10
 _FONTS = (
     "DejaVu Sans", "Noto Sans", "Noto Sans CJK JP", "Noto Sans CJK SC", "Droid Sans Fallback", "WenQuanYi Zen Hei",
     "Unifont", "Noto Sans Symbols2", "Noto Emoji", "Noto Sans Arabic", "Noto Sans Hebrew", "Noto Sans Thai",
@@ -182,6 +183,11 @@ def drawable(said: str) -> str:
     known = _glyphs()
     kept = (sign if ord(sign) in known else "" for sign in said if unicodedata.category(sign) not in ("Cc", "Cf", "Cs"))
     return " ".join("".join(kept).split())
+
+
+def short_unit(unit: str) -> str:
+    """The unit as an axis has room for it."""
+    return drawable(unit)[:_UNIT_SIGNS].strip()
 
 
 def shortened(said: str, width: float, size: float, *, bold: bool = False) -> str:

@@ -32,11 +32,12 @@ Tone = Literal["good", "bad", "busy", "unsure", "quiet"]
 
 _POINTS_MAX = 5000
 _NAME_SIGNS = 200
+_LARGEST = 1e100  # what lies beyond is no measure of anything, and no axis has room for it
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One value over time, oldest first. A point whose number is None is a gap."""
+    """One value over time, oldest first. A point whose number is None, or beyond all measure, is a gap."""
 
     name: str
     points: tuple[tuple[datetime, float | None], ...]
@@ -130,8 +131,8 @@ def _plain(value: Any) -> Any:
         return [_plain(inner) for inner in value]
     if isinstance(value, datetime):
         return value.timestamp()
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return value if math.isfinite(value) and abs(value) < _LARGEST else None
     return value[:_NAME_SIGNS] if isinstance(value, str) else value
 
 

@@ -15,6 +15,7 @@ from ccdtasks.db.models import Artifact
 from ccdtasks.errors import CcdError
 from ccdtasks.times import size_text
 
+_PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".gif")
 _NOTES = 8
 """Files named below a message; /task-files has them all."""
 
@@ -94,8 +95,14 @@ async def _add(done: _Load, artifact: Artifact, shelf: Shelf | None) -> None:
         done.notes.append(f"{name}: {text.plain(error.message, 200)}")
         return
     done.places.append(place)
-    done.files.append(File(artifact.name, data))
+    done.files.append(File(_shown_name(artifact), data))
     done.size_bytes += len(data)
+
+
+def _shown_name(artifact: Artifact) -> str:
+    """Its name; what is called a picture and is none gets an ending more, so that Discord does not show it as one."""
+    is_fake = artifact.content_type == "application/octet-stream" and artifact.name.lower().endswith(_PICTURES)
+    return f"{artifact.name}.bin" if is_fake else artifact.name
 
 
 def _more(count: int) -> str:

@@ -121,7 +121,7 @@ def judge(rule: str, result: Result, changes: Changes | None, parameters: Mappin
     try:
         holds = bool(_evaluated(rule, known))
     except _Broken as broken:
-        return Verdict(True, f"The rule `{rule}` could not be checked: {broken}", is_broken=True)
+        return Verdict(True, f"The rule “{rule}” could not be checked: {broken}", is_broken=True)
     return Verdict(holds, f"{rule} {'holds' if holds else 'does not hold'}.")
 
 

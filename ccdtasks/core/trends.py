@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import literal_column, select, update
@@ -27,7 +28,7 @@ CHART = "chart.png"
 
 _POINTS = 365
 _VALUES = 4
-_WANTED = literal_column("chart_wanted")  # no bound parameter, so that SQLite may use the partial index
+_WANTED: Any = literal_column("chart_wanted")  # no bound parameter, so that SQLite may use the partial index
 
 Points = tuple[tuple[datetime, float], ...]
 

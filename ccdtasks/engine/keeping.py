@@ -9,7 +9,7 @@ import mimetypes
 import os
 from collections.abc import Mapping
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
@@ -20,6 +20,7 @@ from ccdtasks.core.filenames import free_name
 from ccdtasks.db.enums import ArtifactKind, ArtifactState
 from ccdtasks.db.models import Artifact
 from ccdtasks.engine.guest import GuestFile, GuestFolder, Trap
+from ccdtasks.engine.pictures import is_picture
 from ccdtasks.errors import CcdError, NotFound, Unavailable
 
 _log = logging.getLogger(__name__)
@@ -129,10 +130,6 @@ class Keeper:
         """Removes it from where it lies; absent is success. Raises NotFound for one that lies nowhere, Unavailable."""
         await self._holder(artifact).delete(artifact.location or "")
 
-    async def delete(self, artifact: Artifact) -> None:
-        """Removes it from where it lies; absent is success. Raises NotFound for one that lies nowhere, Unavailable."""
-        await self._holder(artifact).delete(artifact.location or "")
-
     def _holder(self, artifact: Artifact) -> ArtifactStore:
         if artifact.state is ArtifactState.MISSING or not artifact.location:
             raise NotFound(f"{artifact.name} is not there. {artifact.note or ''}".strip())
@@ -143,6 +140,8 @@ class Keeper:
     ) -> ArtifactDraft:
         try:
             with folder.open_file(file.path) as descriptor:
+                if source.kind is ArtifactKind.SCREENSHOT and not is_picture(descriptor):
+                    source = replace(source, kind=ArtifactKind.DOWNLOAD)
                 return await self._keep(source, descriptor, prefix, max_bytes)
         except (Trap, OSError):
             return source.missing("The file could not be read.")
@@ -169,11 +168,18 @@ class _Source:
     size_bytes: int
     caption: str | None = None
 
+    @property
+    def content_type(self) -> str:
+        """By its name, unless that says picture and it is none."""
+        guessed = type_of(self.name)
+        is_fake = guessed.startswith("image/") and self.kind not in (ArtifactKind.SCREENSHOT, ArtifactKind.CHART)
+        return "application/octet-stream" if is_fake else guessed
+
     def kept(self, state: ArtifactState, stored: Stored) -> ArtifactDraft:
         return ArtifactDraft(
             name=self.name,
             kind=self.kind,
-            content_type=type_of(self.name),
+            content_type=self.content_type,
             size_bytes=stored.size_bytes,
             sha256=stored.sha256,
             caption=self.caption,
@@ -185,7 +191,7 @@ class _Source:
         return ArtifactDraft(
             name=self.name,
             kind=self.kind,
-            content_type=type_of(self.name),
+            content_type=self.content_type,
             size_bytes=self.size_bytes,
             caption=self.caption,
             state=ArtifactState.MISSING,

@@ -152,3 +152,19 @@ def test_no_file_of_a_guest_is_served_as_a_page_of_ours() -> None:
     assert type_of("x.png") == "image/png"
     assert type_of("x.jsonl") == "application/x-ndjson"
     assert type_of("x") == "application/octet-stream"
+
+
+async def test_what_only_pretends_to_be_a_picture_is_kept_as_a_file(
+    core: Core, guest: GuestFolder, tmp_path: Path
+) -> None:
+    (tmp_path / "guest/out/real.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"x" * 20)
+    (tmp_path / "guest/out/fake.png").write_bytes(b"<svg onload=alert(1)>")
+    (tmp_path / "guest/out/empty.jpg").touch()
+    async with _keeper(core, tmp_path / "store", None) as keeper:
+        drafts = await keeper.keep_folder(guest, "runs/1", {}, 1000)
+    kinds = {name: (draft.kind, draft.content_type) for name, draft in drafts.items() if name != "a.csv"}
+    assert kinds == {
+        "real.png": (ArtifactKind.SCREENSHOT, "image/png"),
+        "fake.png": (ArtifactKind.DOWNLOAD, "application/octet-stream"),
+        "empty.jpg": (ArtifactKind.DOWNLOAD, "application/octet-stream"),
+    }

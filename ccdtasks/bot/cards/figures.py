@@ -24,10 +24,14 @@ def tables_text(tables: Sequence[Rows]) -> str:
         return ""
     first, *others = tables
     rest = first.outline.count - ROWS_SHOWN
-    more = [f"{rest:,} more {'row' if rest == 1 else 'rows'} in View Details"] if rest > 0 else []
-    more += [f"{text.plain(each.outline.name or 'rows', 60)}: {each.outline.count:,} rows" for each in others[:10]]
+    more = [f"{_rows(rest, 'more ')} in View Details"] if rest > 0 else []
+    more += [f"{text.plain(each.outline.name or 'more', 60)}: {_rows(each.outline.count)}" for each in others[:10]]
     title = [f"__{text.plain(first.outline.name, 60)}__"] if first.outline.name else []
     return "\n".join([*title, *rows_lines(first.rows[:ROWS_SHOWN], 1), *([" · ".join(more)] if more else [])])
+
+
+def _rows(count: int, what: str = "") -> str:
+    return f"{count:,} {what}row{'' if count == 1 else 's'}"
 
 
 def rows_lines(rows: Sequence[Mapping[str, Any]], first_number: int) -> list[str]:

@@ -1,0 +1,108 @@
+"""Charts follow a result, never hold it up, and never fail it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from ccdtasks.adapters.painter import Painter
+from ccdtasks.adapters.storage import LocalStore
+from ccdtasks.core import Core
+from ccdtasks.core.claims import Claim
+from ccdtasks.core.trends import Trend, finding
+from ccdtasks.db.enums import ArtifactKind, RunStatus
+from ccdtasks.engine.charting import ChartingLoop, chart_of
+from ccdtasks.engine.keeping import Keeper
+from tests.clock import MoveableClock
+from tests.people import ANN
+from tests.stories import all_messages, claim, completed, lines, make_task
+
+
+@pytest.fixture
+def database_kind() -> str:
+    return "sqlite"
+
+
+@pytest.fixture
+async def loop(core: Core, tmp_path: Path) -> AsyncIterator[ChartingLoop]:
+    with ThreadPoolExecutor(1) as threads:
+        store = LocalStore(tmp_path / "store")
+        yield ChartingLoop(core, Keeper(core, store, None, threads), Painter(tmp_path / "cache"))
+        await store.close()
+
+
+async def ended(core: Core, values: dict[str, float], typed: str = "") -> Claim:
+    await core.runs.start(ANN, "ticket-checker", typed)
+    claimed = await claim(core)
+    await core.claims.created(claimed, "c" * 64)
+    await core.claims.running(claimed)
+    await core.claims.record(claimed, lines({"type": "result", "summary": "x", "values": values}), 100)
+    await core.claims.collecting(claimed)
+    assert (await core.claims.finish(claimed, completed())).status is RunStatus.COMPLETED
+    await core.claims.removed(claimed)
+    return claimed
+
+
+async def test_a_chart_is_kept_with_the_run_and_its_message_is_told_anew(
+    core: Core, clock: MoveableClock, loop: ChartingLoop
+) -> None:
+    await make_task(core, notify="seats < 100")
+    await ended(core, {"price": 412, "seats": 3})
+    clock.advance(timedelta(days=1))
+    last = await ended(core, {"price": 378, "seats": 2})
+    (before,) = [row for row in await all_messages(core) if row.task_run_id == last.run_id and row.key == "result"]
+    await loop.draw_wanted()
+    (chart,) = [each for each in await core.artifacts.of(last.run_id) if each.kind is ArtifactKind.CHART]
+    assert (chart.name, chart.content_type) == ("chart.png", "image/png")
+    (after,) = [row for row in await all_messages(core) if row.task_run_id == last.run_id and row.key == "result"]
+    assert after.revision == before.revision + 1
+    assert await core.charting.wanted() == []
+
+
+async def test_the_main_value_is_what_the_rule_is_about_with_its_limit(core: Core, clock: MoveableClock) -> None:
+    await make_task(core, prompt="Find {most=4}", notify="seats < most")
+    for seats in (9, 5):
+        last = await ended(core, {"price": 412, "seats": seats})
+        clock.advance(timedelta(days=1))
+    trends = await core.charting.of(last.run_id)
+    assert trends is not None
+    chart = chart_of(trends)
+    assert [line.name for line in chart.lines] == ["seats", "price"]
+    assert chart.threshold is not None
+    assert (chart.threshold.number, chart.threshold.label) == (4, "most")
+    assert chart.title == "Seats, last 2 runs: lowest so far"
+
+
+async def test_runs_with_other_values_are_another_line(core: Core) -> None:
+    await make_task(core, prompt="Find {where=SFO}")
+    await ended(core, {"price": 412})
+    other = await ended(core, {"price": 90}, "where:LAX")
+    assert await core.charting.of(other.run_id) is None
+
+
+async def test_what_cannot_be_drawn_is_left_out_and_not_tried_for_ever(core: Core, tmp_path: Path) -> None:
+    await make_task(core)
+    await ended(core, {"price": 412})
+    last = await ended(core, {"price": 378})
+    (tmp_path / "no-store").touch()
+    with ThreadPoolExecutor(1) as threads:
+        keeper = Keeper(core, LocalStore(tmp_path / "no-store/store"), None, threads)
+        await ChartingLoop(core, keeper, Painter(tmp_path / "cache")).draw_wanted()
+    assert await core.charting.wanted() == []
+    assert (await core.runs.load(last.run_id)).run.status is RunStatus.COMPLETED
+
+
+async def test_the_title_says_the_finding(clock: MoveableClock) -> None:
+    def said(*numbers: float) -> str:
+        days = [clock.now() + timedelta(days=place) for place in range(len(numbers))]
+        return finding(Trend("lowest_price", "$", tuple(zip(days, numbers, strict=True))))
+
+    assert said(412, 378, 342) == "Lowest price, last 2 days: lowest so far"
+    assert said(342, 378, 412) == "Lowest price, last 2 days: highest so far"
+    assert said(400, 342, 342) == "Lowest price, last 2 days: still $342"
+    assert said(400, 200, 300, 330) == "Lowest price, last 3 days: +10 %"
+    assert said(4, 0, 0, -2, 9, 1) == "Lowest price, last 5 days: −89 %"
