@@ -76,6 +76,8 @@ async def test_usage_of_all_lives_is_summed_and_counts_against_the_budget(
             claim = await core.claims.claim_next(core.clock.now(), "boot", 10)
             assert claim is not None
             assert claim.dummy is not None
+            before = {"connections": 4, "bytes_in": 100, "bytes_out": 10, "names": 2, "refusals": 1}
+            await core.claims.meter(claim, {}, Decimal(0), before)  # of a life before these
             heard = [await _life(config, core, claim, claim.dummy) for _ in range(4)]
             view = await core.runs.load(claim.run_id)
     count = statuses.count(200)
@@ -84,3 +86,5 @@ async def test_usage_of_all_lives_is_summed_and_counts_against_the_budget(
     tokens = {"input": 1000 * count, "output": 40 * count, "cache_read": 0, "cache_write": 0}
     assert view.run.tokens_used == {**tokens, "by_model": {"claude-sonnet-5": {**tokens, "requests": count}}}
     assert view.run.cost_usd == Decimal(cost_usd)
+    assert view.session is not None
+    assert view.session.egress == before
