@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 
 class S3Store:
-    """Artifacts in a bucket; a location is the object's key."""
+    """Artifacts in a bucket; a location is the object's key. `patience_s`: how long an answer may take."""
 
     def __init__(
         self,
@@ -40,6 +40,7 @@ class S3Store:
             "aws_access_key_id": access_key,
             "aws_secret_access_key": secret_key,
         }
+        self.patience_s = _READ_TIMEOUT_S
         self._executor = ThreadPoolExecutor(THREADS, thread_name_prefix="store")
         self._lock = threading.Lock()
         self._client: Any = None
@@ -109,7 +110,7 @@ class S3Store:
 
                 config = Config(  # type: ignore[no-untyped-call]
                     connect_timeout=_CONNECT_TIMEOUT_S,
-                    read_timeout=_READ_TIMEOUT_S,
+                    read_timeout=self.patience_s,
                     retries={"mode": "standard", "total_max_attempts": _ATTEMPTS},
                     signature_version="s3v4",
                     s3={"payload_signing_enabled": True},

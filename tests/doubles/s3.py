@@ -27,24 +27,32 @@ def s3_server() -> Iterator[str]:
 
 
 class MoodyS3:
-    """Passes requests on to a real server, or does what `mood` says: `good`, `errors`, `silent`, `drops`, `truncates`,
-    `refuses <part of a key>`. `puts` holds the keys that were sent, as they came."""
+    """Passes requests on to a real server, or does what `mood` says.
+
+    Moods: `good`, `errors`, `silent`, `drops`, `truncates`, `refuses <part of a key>`, `swallows parts` (the second
+    one of a large file, without an answer). `puts` holds the keys that were sent, as they came.
+    """
 
     def __init__(self, url: str) -> None:
         self._behind = url
+        self.url = ""
         self.mood = "good"
         self.puts: list[str] = []
         self.asked = asyncio.Event()
+        self.closing = asyncio.Event()
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         body = await request.read()
         if request.method == "PUT":
             self.puts.append(request.path.removeprefix(f"/{BUCKET}/"))
-        self.asked.set()
+        if self.mood != "swallows parts" or "partNumber=2" in request.query_string:
+            self.asked.set()
+        if self.mood == "swallows parts" and "partNumber=2" in request.query_string:
+            await self.closing.wait()
         if self.mood == "errors":
             return web.Response(status=500, text="<Error><Code>InternalError</Code></Error>")
         if self.mood == "silent":
-            await asyncio.Event().wait()
+            await self.closing.wait()
         if self.mood == "drops":
             assert request.transport is not None
             request.transport.abort()
@@ -90,10 +98,12 @@ async def moody_s3(url: str) -> AsyncIterator[tuple[MoodyS3, S3Store]]:
     await site.start()
     async with aiohttp.ClientSession() as session:
         await session.put(f"{url}/{BUCKET}")
-    store = store_at(f"http://127.0.0.1:{runner.addresses[0][1]}")
+    moody.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    store = store_at(moody.url)
     try:
         yield moody, store
     finally:
+        moody.closing.set()
         await store.close()
         await runner.cleanup()
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,18 +17,21 @@ from sqlalchemy import select
 
 from ccdtasks.adapters.s3 import S3Store
 from ccdtasks.adapters.storage import LocalStore
+from ccdtasks.app import open_core
+from ccdtasks.config import Config, PathsConfig, StorageConfig
 from ccdtasks.core import Core
 from ccdtasks.core.access import SHELL
 from ccdtasks.core.endings import Outcome
 from ccdtasks.core.tasks import TaskDraft
-from ccdtasks.db.enums import ArtifactState, Reason, RunStatus
+from ccdtasks.db.enums import ArtifactKind, ArtifactState, Reason, RunStatus
 from ccdtasks.db.models import Artifact, DiscordMessage
+from ccdtasks.engine.assembly import open_keeper
 from ccdtasks.engine.guest import GuestFolder
 from ccdtasks.engine.keeping import Keeper
 from ccdtasks.engine.uploading import UploadLoop
 from ccdtasks.errors import Unavailable
 from tests.clock import MoveableClock
-from tests.doubles.s3 import MoodyS3, moody_s3, s3_server
+from tests.doubles.s3 import BUCKET, MoodyS3, moody_s3, s3_server, store_at
 
 
 @pytest.fixture
@@ -225,6 +230,7 @@ async def test_a_result_is_told_again_once_when_its_last_file_is_stored(box: Box
     assert await _revision(box.core) == before + 1
 
 
+@pytest.mark.slow
 async def test_a_large_file_goes_in_parts_and_comes_back_whole(box: Box, tmp_path: Path) -> None:
     data = os.urandom(1 << 20) * 100
     await box.leave(video=data)
@@ -243,3 +249,94 @@ async def _revision(core: Core) -> int:
     )
     async with core.db.read() as session:
         return (await session.scalars(query)).one()
+
+
+@pytest.mark.slow
+async def test_a_store_that_never_answers_is_given_up_and_asked_again(box: Box, clock: MoveableClock) -> None:
+    box.store.patience_s = 1
+    box.moody.mood = "silent"
+    await box.leave(a=b"1", b=b"2", c=b"3")
+    with pytest.raises(Unavailable):
+        await box.loop.send_waiting()
+    box.moody.mood = "good"
+    clock.advance(minutes=11)
+    assert await box.loop.send_waiting() == 3
+
+
+async def test_a_full_disk_is_the_reason_that_a_missing_file_gives(core: Core, tmp_path: Path) -> None:
+    """Files of the guest may be more than what the disk still has."""
+    (tmp_path / "guest/out").mkdir(parents=True)
+    (tmp_path / "guest/out/small").write_bytes(b"x")
+    (tmp_path / "guest/out/large").write_bytes(bytes(4 << 20))
+    with _small_disk(tmp_path / "disk") as disk, ThreadPoolExecutor(1) as threads:
+        spool = LocalStore(disk)
+        keeper = Keeper(core, store_at("http://127.0.0.1:9"), spool, threads)
+        drafts = await keeper.keep_folder(GuestFolder(tmp_path / "guest"), "chore/1/1", {}, 1 << 30)
+        assert drafts["small"].state is ArtifactState.LOCAL
+        assert drafts["large"].state is ArtifactState.MISSING
+        assert "No space left" in (drafts["large"].note or "")
+        assert [path.name for path in disk.rglob("*") if path.is_file()] == ["small"]
+        await spool.close()
+        await keeper.store.close()
+
+
+@pytest.mark.slow
+def test_a_process_killed_while_it_sends_is_followed_by_one_that_goes_on(tmp_path: Path, s3_url: str) -> None:
+    """kill -9 in the middle of a large file, once while the store swallows it and does not answer."""
+    asyncio.run(_kill_and_go_on(tmp_path, s3_url))
+
+
+async def _kill_and_go_on(folder: Path, s3_url: str) -> None:
+    data = os.urandom(30 << 20)
+    async with moody_s3(s3_url) as (moody, store):
+        config = Config(paths=PathsConfig(data_dir=folder / "d"), storage=_storage(moody.url))
+        async with open_core(config) as core:
+            with ThreadPoolExecutor(1) as threads:
+                async with open_keeper(core, threads) as keeper:
+                    await core.tasks.create(SHELL, TaskDraft("chore", "Do it"))
+                    run_id = (await core.runs.start(SHELL, "chore")).run.id
+                    claim = await core.claims.claim_next(core.clock.now(), "boot", 10)
+                    assert claim is not None
+                    draft = await keeper.keep_bytes("video", data, f"chore/{run_id}/1", ArtifactKind.DOWNLOAD)
+                    await core.claims.finish(claim, Outcome(RunStatus.FAILED, Reason.BLOCKED, artifacts=[draft]))
+        moody.mood = "swallows parts"
+        words = f"asyncio.run(send({str(folder / 'd')!r}, {moody.url!r}))"
+        program = f"import asyncio; from tests.engine.test_uploading import send; {words}"
+        process = await asyncio.create_subprocess_exec(sys.executable, "-c", program)
+        await moody.asked.wait()
+        process.kill()
+        await process.wait()
+        moody.mood = "good"
+        process = await asyncio.create_subprocess_exec(sys.executable, "-c", program)
+        assert await process.wait() == 0
+        async with open_core(config) as core:
+            (artifact,) = (await core.runs.load(run_id)).artifacts
+        assert artifact.state is ArtifactState.STORED
+        assert await store.read(artifact.location or "", 1 << 30) == data
+        assert list((folder / "d/spool").rglob("*")) == []
+
+
+async def send(data_dir: str, url: str) -> None:
+    """What the process under test does: the upload loop over what an earlier one left."""
+    async with open_core(Config(paths=PathsConfig(data_dir=Path(data_dir)), storage=_storage(url))) as core:
+        with ThreadPoolExecutor(1) as threads:
+            async with open_keeper(core, threads) as keeper:
+                await UploadLoop(core, keeper).send_waiting()
+
+
+def _storage(url: str) -> StorageConfig:
+    return StorageConfig(kind="s3", bucket=BUCKET, endpoint_url=url, access_key="key", secret_key="secret")
+
+
+@contextmanager
+def _small_disk(path: Path) -> Iterator[Path]:
+    """A file system of 2 MiB."""
+    path.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(path)]
+    done = subprocess.run(command, capture_output=True, check=False)
+    if done.returncode:
+        pytest.skip("only root can mount a small disk")
+    try:
+        yield path
+    finally:
+        subprocess.run(["umount", str(path)], check=True)
