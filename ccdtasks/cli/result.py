@@ -8,12 +8,14 @@ from rich.console import Group, RenderableType
 from rich.markdown import Markdown
 from rich.text import Text
 
+from ccdtasks.amounts import amount_text
 from ccdtasks.cli.look import AMBER, places, plain_table, status_text
 from ccdtasks.cli.wording import in_the_shell
 from ccdtasks.config import Config
+from ccdtasks.core.changes import stored_changes, unchanged_text
 from ccdtasks.core.reasons import WORDS, hint_for
 from ccdtasks.core.results import Table as Rows
-from ccdtasks.core.results import columns_of, stored_result
+from ccdtasks.core.results import Result, columns_of, stored_result
 from ccdtasks.core.runs import RunView
 from ccdtasks.core.shapes import file_path
 from ccdtasks.db.enums import ArtifactState
@@ -39,8 +41,9 @@ def picture(
         if result.items:
             parts += [Text(""), _rows(result.items)]
         if result.values:
-            values = (f"{name} {value.number:g} {value.unit or ''}".strip() for name, value in result.values.items())
+            values = (f"{name} {amount_text(value.number, value.unit)}" for name, value in result.values.items())
             parts += [Text(""), Text(" · ".join(values))]
+        parts += _news(view, result)
     if run.final_url:
         parts += [Text(""), Text(f"Last page: {run.final_url}")]
     parts += [
@@ -51,6 +54,19 @@ def picture(
     if view.artifacts and with_files:
         parts += [Text(""), _files(view, config)]
     return Group(*parts)
+
+
+def _news(view: RunView, result: Result) -> list[RenderableType]:
+    """What is new since the last good run, and what the task's rule says of it."""
+    run, news = view.run, view.run.news or {}
+    changes = stored_changes(run.news)
+    said = []
+    if changes is not None and run.completed_at is not None:
+        same = unchanged_text(changes, result, run.completed_at, view.task.schedule_timezone)
+        said = [same] if changes.is_empty else [f"↔ {line}" for line in changes.lines()]
+    if news.get("why"):
+        said.append(news["why"] if news.get("is_told") else f"Not told, by its rule: {news['why']}")
+    return [Text(""), *map(Text, said)] if said else []
 
 
 def figures(run: TaskRun) -> str:

@@ -52,7 +52,7 @@ async def test_a_chart_is_kept_with_the_run_and_its_message_is_told_anew(
 ) -> None:
     await make_task(core, notify="seats < 100")
     await ended(core, {"price": 412, "seats": 3})
-    clock.advance(timedelta(days=1))
+    clock.advance(days=1)
     last = await ended(core, {"price": 378, "seats": 2})
     (before,) = [row for row in await all_messages(core) if row.task_run_id == last.run_id and row.key == "result"]
     await loop.draw_wanted()
@@ -67,7 +67,7 @@ async def test_the_main_value_is_what_the_rule_is_about_with_its_limit(core: Cor
     await make_task(core, prompt="Find {most=4}", notify="seats < most")
     for seats in (9, 5):
         last = await ended(core, {"price": 412, "seats": seats})
-        clock.advance(timedelta(days=1))
+        clock.advance(days=1)
     trends = await core.charting.of(last.run_id)
     assert trends is not None
     chart = chart_of(trends)
