@@ -71,8 +71,7 @@ async def _charting(core: Core, folder: Path) -> AsyncIterator[None]:
         try:
             yield
         finally:
-            while await core.charting.wanted(1):
-                await asyncio.sleep(0.1)
+            await loop.draw_wanted()  # what is left, so that all are counted
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
             await store.close()

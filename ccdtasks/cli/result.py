@@ -14,8 +14,8 @@ from ccdtasks.cli.wording import in_the_shell
 from ccdtasks.config import Config
 from ccdtasks.core.changes import stored_changes, unchanged_text
 from ccdtasks.core.reasons import WORDS, hint_for
-from ccdtasks.core.results import Table as Rows
 from ccdtasks.core.results import Result, columns_of, stored_result
+from ccdtasks.core.results import Table as Rows
 from ccdtasks.core.runs import RunView
 from ccdtasks.core.shapes import file_path
 from ccdtasks.db.enums import ArtifactState

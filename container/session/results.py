@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 MAX_SUMMARY = 20_000  # characters
-MAX_ROWS = 5_000
+MAX_ROWS = 20_000
 MAX_COLUMNS = 50
 MAX_VALUES = 100
 MAX_ALERTS = 50
