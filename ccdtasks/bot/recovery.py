@@ -30,11 +30,14 @@ async def find_sent(
     whatever is unknown there is it, also when the card has changed since.
     """
     assert bot.user is not None  # noqa: S101  only who is logged in sends
-    mine = [
-        message
-        async for message in place.history(limit=_LOOKED_AT, after=since - _SKEW, oldest_first=True)
-        if message.author.id == bot.user.id and message.type is discord.MessageType.default
-    ]
+    try:
+        mine = [
+            message
+            async for message in place.history(limit=_LOOKED_AT, after=since - _SKEW, oldest_first=True)
+            if message.author.id == bot.user.id and message.type is discord.MessageType.default
+        ]
+    except discord.Forbidden:  # without Read Message History it is said, perhaps a second time, and not kept back
+        return None
     known = await bot.core.messages.known(str(message.id) for message in mine)
     for message in mine:
         if str(message.id) not in known and (is_alone or _is_same(message, card)):
