@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 import pytest
+from discord import app_commands
 
 from ccdtasks.bot.commands import COMMANDS
 from ccdtasks.cli.root import VERBS, cli
@@ -44,6 +45,15 @@ def test_every_command_that_is_named_exists(path: Path) -> None:
     known = {command.name for command in COMMANDS}
     named = {name for text in _texts(path) for name in _COMMAND.findall(text)}
     assert named - known == set()
+
+
+def test_every_part_of_a_command_that_is_named_exists() -> None:
+    for group in COMMANDS:
+        if isinstance(group, app_commands.Group):
+            known = {each.name for each in group.commands}
+            for path in TEXTS:
+                for text in _texts(path):
+                    assert set(re.findall(rf"/{group.name} ([a-z]+(?:-[a-z]+)*)", text)) <= known, path
 
 
 @pytest.mark.parametrize("path", TEXTS, ids=lambda path: str(path.relative_to(ROOT)))
