@@ -93,6 +93,7 @@ def test_a_data_folder_too_deep_for_sockets_is_a_bad_configuration(short_dir: Pa
     assert "Traceback" not in said
 
 
+@pytest.mark.slow
 def test_two_services_do_not_share_a_database(short_dir: Path) -> None:
     with _systemd(short_dir) as systemd, _service(short_dir, _config(short_dir)):
         while systemd.recv(100) != b"READY=1":

@@ -94,6 +94,7 @@ async def test_a_diamond_fires_once(core: Core, clock: MoveableClock) -> None:
     assert len(await summaries(core)) == 1
 
 
+@pytest.mark.slow
 async def test_the_two_sides_of_a_diamond_may_end_at_the_same_moment(
     core: Core, config: Config, clock: MoveableClock
 ) -> None:

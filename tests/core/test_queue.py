@@ -152,6 +152,7 @@ async def test_who_may_not_and_what_cannot(core: Core, clock: MoveableClock) -> 
         await core.queue.move(ADMIN, str(claimed.run_id))
 
 
+@pytest.mark.slow
 async def test_clearing_ends_what_waits_and_nothing_else(core: Core) -> None:
     claimed = await running(core)
     retry = await fail(core, await running(core, "other"))
@@ -203,6 +204,7 @@ async def test_cards_are_told_their_place_only_when_it_changed(core: Core) -> No
     assert await core.queue.tell_places() == 1
 
 
+@pytest.mark.slow
 async def test_a_claim_does_not_cost_a_message_for_each_that_waits(core: Core) -> None:
     await _queued(core, "ticket-checker", 200)
     await claim(core, 300)

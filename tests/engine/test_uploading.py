@@ -128,6 +128,7 @@ async def test_an_outage_delays_files_and_loses_none(box: Box, clock: MoveableCl
     assert list(box.spool.rglob("*")) == []
 
 
+@pytest.mark.slow
 async def test_a_store_that_is_away_is_asked_less_and_less(box: Box, clock: MoveableClock) -> None:
     box.moody.mood = "errors"
     await box.leave(**{f"f{number}": b"x" for number in range(20)})
@@ -149,6 +150,7 @@ async def test_a_store_that_is_away_is_asked_less_and_less(box: Box, clock: Move
     assert sent == 20
 
 
+@pytest.mark.slow
 async def test_more_than_a_page_goes_at_once(box: Box) -> None:
     await box.leave(**{f"f{number:03}": b"x" for number in range(130)})
     assert await box.loop.send_waiting() == 130

@@ -125,6 +125,7 @@ async def test_a_table_is_sorted_and_walked_by_its_links(site: Site) -> None:
     assert (await _page(site, following.link("Rows before"))).rows == dearest.rows
 
 
+@pytest.mark.slow
 async def test_a_table_of_wide_rows_stays_a_page_and_loses_no_row(site: Site) -> None:
     claimed = await runs.start(site, "wide")
     rows = [{f"column {place}": f"{number} " + "<&>" * 160 for place in range(40)} for number in range(150)]
@@ -138,6 +139,7 @@ async def test_a_table_of_wide_rows_stays_a_page_and_loses_no_row(site: Site) ->
     assert seen == [*range(150)]
 
 
+@pytest.mark.slow
 async def test_the_log_is_searched_and_walked(site: Site) -> None:
     url = _link(site, await runs.long_run(site, rows=3, events=100_000))
     page = await _page(site, url)
