@@ -18,7 +18,7 @@ from ccdtasks.web.api import metrics, notifications, runs, tasks
 from ccdtasks.web.context import CHECKS, CORE, FILES, Check, Files
 from ccdtasks.web.errors import show_mistakes
 from ccdtasks.web.headers import secure
-from ccdtasks.web.visitors import address_of
+from ccdtasks.web.visitors import VISITOR, note_visitor
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ _PARTS = (
 
 def build(core: Core, files: Files, checks: Mapping[str, Check]) -> web.Application:
     """The application with all routes. `checks`: what `/readyz` asks, by the name of the part."""
-    app = web.Application(middlewares=[show_mistakes], client_max_size=MAX_BODY_BYTES)
+    app = web.Application(middlewares=[note_visitor, show_mistakes], client_max_size=MAX_BODY_BYTES)
     app[CORE], app[FILES], app[CHECKS] = core, files, checks
     auth.prepare(app)
     health.prepare(app)
@@ -100,7 +100,7 @@ class _AccessLog(AbstractAccessLogger):
 
     def log(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:
         path = urlsplit(request.raw_path).path[:_LONGEST_LOGGED]
-        visitor = address_of(request) if isinstance(request, web.Request) else request.remote
+        visitor = request.get(VISITOR, request.remote)  # what is not HTTP reaches no middleware
         level = logging.DEBUG if path in health.PATHS else logging.INFO
         self.logger.log(level, "%s %s %s %d %.0f ms", visitor, request.method, path, response.status, time * 1000)
 

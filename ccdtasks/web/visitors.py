@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
 from urllib.parse import urlsplit
 
@@ -12,6 +13,8 @@ from ccdtasks.errors import Denied
 from ccdtasks.web.context import CORE
 
 Address = IPv4Address | IPv6Address
+
+VISITOR = web.RequestKey("visitor", str)
 
 _OF_ONE_HOUSEHOLD = 64  # RFC 6177: a site has at least a /64, so single addresses in it mean nothing
 
@@ -30,6 +33,15 @@ def address_of(request: web.Request) -> Address | None:
             return address
         address = before
     return address
+
+
+@web.middleware
+async def note_visitor(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    """Keeps the visitor's address for the log."""
+    request[VISITOR] = str(address_of(request))
+    return await handler(request)
 
 
 def household_of(request: web.Request) -> str:

@@ -135,7 +135,8 @@ class TestOff:
 @pytest.mark.parametrize(
     "raw", [b"\x16\x03\x01\x02\x00", b"GET / HTTP/9.9\r\n\r\n", b"A" * 100_000, b"<script>\r\n\r\n"]
 )
-async def test_what_is_not_http_gets_no_page(site: Site, raw: bytes) -> None:
+async def test_what_is_not_http_gets_no_page(site: Site, raw: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
     reader, writer = await asyncio.open_connection("127.0.0.1", int(site.url.rpartition(":")[2]))
     writer.write(raw)
     answer = await reader.read()
@@ -144,3 +145,4 @@ async def test_what_is_not_http_gets_no_page(site: Site, raw: bytes) -> None:
     assert b"Traceback" not in answer
     async with aiohttp.ClientSession() as other, other.get(f"{site.url}/healthz") as health:
         assert health.status == 200
+    assert "AssertionError" not in caplog.text
