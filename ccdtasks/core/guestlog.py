@@ -21,6 +21,7 @@ _TYPE = re.compile(r"[a-z][a-z0-9_]{0,39}\Z")
 _EARLIER = timedelta(minutes=5)
 _MAX_COUNT = 2**31 - 1
 _MAX_BYTES = 2**53
+_MAX_UNDERWAY = 20
 TRAFFIC = ("pages_loaded", "http_requests", "bytes_received", "bytes_sent", "failed_requests", "load_ms_total")
 """What a session counts in its browser (docs/run-folder.md, `metrics`)."""
 
@@ -87,8 +88,8 @@ def put_step_timing(run: TaskRun, event: GuestEvent) -> None:
         }
         if not kept["ok"] and step.get("error"):
             kept["error"] = clean_line(step["error"], 200)
-        title = (run.live or {}).get("text") if (run.live or {}).get("step") == kept["step"] else None
-        run.step_timings = [*timings, {**kept, "title": title}]
+        run.step_timings = [*timings, {**kept, "title": _underway(run).get(str(kept["step"]))}]
+    _show(run, underway=_underway(run, without=str(count(step.get("step")))))
 
 
 def _moment(value: object, now: datetime) -> datetime:
@@ -112,7 +113,19 @@ def _progress(run: TaskRun, data: dict[str, Any]) -> bool:
 
 
 def _step_started(run: TaskRun, data: dict[str, Any]) -> bool:
-    return _show(run, step=count(data.get("step")), text=clean_line(data.get("title", ""), 300))
+    step, title = count(data.get("step")), clean_line(data.get("title", ""), 300)
+    known = [*_underway(run, without=str(step)).items()][-_MAX_UNDERWAY:]
+    return _show(run, step=step, text=title, underway={**dict(known), str(step): title})
+
+
+def _underway(run: TaskRun, without: str = "") -> dict[str, str]:
+    """Number -> title of the steps that have begun and not finished; the agent does several at once."""
+    return {step: title for step, title in ((run.live or {}).get("underway") or {}).items() if step != without}
+
+
+def _session_started(run: TaskRun, _data: dict[str, Any]) -> bool:
+    _show(run, underway={})
+    return False
 
 
 def _page_loaded(run: TaskRun, data: dict[str, Any]) -> bool:
@@ -138,6 +151,7 @@ def put_result(run: TaskRun, result: Result) -> None:
 
 
 _CHANGES: dict[str, Callable[[TaskRun, dict[str, Any]], bool]] = {
+    "session_started": _session_started,
     "progress": _progress,
     "step_started": _step_started,
     "page_loaded": _page_loaded,

@@ -136,7 +136,8 @@ async def test_the_live_card_follows(core: Core) -> None:
     assert run.live["text"] == "Searching flights SFO to HNL"
     assert run.live["step"] == 2
     assert (run.pages_loaded, run.http_requests_made, run.data_transferred_bytes) == (3, 40, 810)
-    assert run.step_timings == [{"step": 1, "duration_ms": 812, "ok": True, "title": "Opening shop.example"}]
+    step = {"step": 1, "duration_ms": 812, "ended_ms": 0, "ok": True, "title": "Opening shop.example"}
+    assert run.step_timings == [step]
     assert (run.final_url, run.final_title) == ("https://shop.example/", "Shop")
     card = next(row for row in await all_messages(core) if row.key == "card")
     assert card.revision == before + 1  # one edit for the whole batch
@@ -263,3 +264,21 @@ async def test_whatever_is_read_twice_the_log_is_the_file(core: Core, cuts: list
         position = end
     assert [row.data["text"] for row in await _log(core, claimed)] == [str(number) for number in range(20)]
     await fail(core, claimed)
+
+
+async def test_steps_keep_their_titles_whatever_is_said_meanwhile(core: Core) -> None:
+    claimed = await running(core)
+    events: list[dict[str, Any]] = [
+        {"type": "step_started", "step": 1, "title": "Taking a screenshot"},
+        {"type": "step_started", "step": 2, "title": "Reading the page"},
+        {"type": "progress", "text": "Comparing 4 offers"},
+        {"type": "step_finished", "step": 1, "ok": True, "duration_ms": 5},
+        {"type": "step_finished", "step": 2, "ok": True, "duration_ms": 5},
+        {"type": "step_started", "step": 3, "title": "Opening shop.example"},
+    ]
+    await core.claims.record(claimed, lines(*events), 100)
+    run = await _run(core, claimed)
+    assert [step["title"] for step in run.step_timings or ()] == ["Taking a screenshot", "Reading the page"]
+    assert run.live["underway"] == {"3": "Opening shop.example"}
+    await core.claims.record(claimed, lines({"type": "session_started"}, first=9), 200)
+    assert (await _run(core, claimed)).live["underway"] == {}

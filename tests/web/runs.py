@@ -273,6 +273,7 @@ async def failed_run(site: Site, clock: Any) -> UUID:
                     "title": "Hotels | kayak",
                     "status": 503,
                 },
+                {"type": "step_started", "step": 9, "title": "Trying the mobile site"},
                 first=20,
             ),
             90,

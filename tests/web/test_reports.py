@@ -188,7 +188,7 @@ async def test_a_failed_run_says_why_and_what_may_help(site: Site, clock: Moveab
         "✕ failed", "kayak.example did not answer within 60 s.", "Hotels | kayak", "https://kayak.example/hotels",
         "timeout", "Searching hotels in Honolulu", "✕ failed: Timeout 60000ms exceeded",
         "Our servers are very busy",
-        "Failure report as a file", "Try 1", "Try 3 (this page)",
+        "Trying the mobile site not finished", "Failure report as a file", "Try 1", "Try 3 (this page)",
     ):  # fmt: skip
         assert said in page.text, said
     assert page.html.index('id="failure"') < page.html.index('id="shots"')

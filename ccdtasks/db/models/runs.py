@@ -21,7 +21,8 @@ class TaskRun(HasId, HasTimes, Base):
     `epoch` rises with each claim; every later write of that claim names it, so a late writer changes nothing.
     `chain_id`: the first run of the chain, once tasks run after it; `upstream_runs`: task name -> id of the run whose
     files and result this one gets. `parameters`: name -> value (text). `priority`: above 0 where an admin moved it.
-    `live`: what the live card shows {"text", "step", "pages", "position", "held_by"}.
+    `live`: what the live card shows {"text", "step", "pages", "position", "held_by"}; its `underway`: titles of
+    the steps that have not finished, by number.
     `news`: what a completed run says that the last good one did not, and whether that is told {"changes", "rule",
     "is_told", "why", "is_broken"}. `chart_wanted`: a chart of its values is still to be drawn.
     `page_load_ms`: how long all pages together took to load. `counted_at`: when it was added to `metric_rollups`.

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 from markupsafe import Markup
 
+from ccdtasks.amounts import number_text
 from ccdtasks.core.guestlog import count
 from ccdtasks.core.runlog import KINDS, Line, LogPage
 from ccdtasks.web.report.address import Address, moment_text
@@ -26,6 +27,7 @@ KIND_WORDS = {
     "results": "Results and files",
 }
 _TEXT = 1500
+_LISTED = 8
 
 _NAMES = {
     "session_started": "Session started",
@@ -160,10 +162,14 @@ def _load(load_ms: object) -> str:
 
 
 def _value(value: object) -> str:
-    if isinstance(value, int) and not isinstance(value, bool):
-        return f"{value:,}"
-    if isinstance(value, list):
-        return ", ".join(map(str, value[:20]))
+    """A part of an event: numbers as people write them, of a list the first few."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int | float):
+        return number_text(value)
     if isinstance(value, Mapping):
-        return ", ".join(f"{name} {inner}" for name, inner in [*value.items()][:20])
+        return ", ".join(f"{str(name).replace('_', ' ')} {_value(inner)}" for name, inner in [*value.items()][:_LISTED])
+    if isinstance(value, list):
+        more = f" and {len(value) - _LISTED} more" if len(value) > _LISTED else ""
+        return ", ".join(map(_value, value[:_LISTED])) + more
     return str(value)

@@ -86,7 +86,7 @@ def _values(
     failure = head.failure_of(report, room)
     summary = result.summary if result and result.summary else run.result_summary or ""
     timings = run.step_timings or ()
-    last_steps = steps.last_steps_of(timings, room) if failure else []
+    last_steps = steps.last_steps_of(timings, (run.live or {}).get("underway") or {}, room) if failure else []
     of_tables = room.part(0.6)
     return {
         "run": run,
@@ -113,7 +113,7 @@ def _values(
             for place, rows in enumerate(report.tables)
         ],
         "files": files.files_of(report.artifacts, to_file, address, room),
-        "timeline": steps.timeline_of(timings, address, room) if len(timings) > len(last_steps) else None,
+        "timeline": steps.timeline_of(timings, address, room) if not failure or len(timings) > steps.LAST_STEPS else None,
         "last_steps": last_steps,
         "figures": head.figures_of(report),
         "asked": [_asked(each, room) for each in report.asked],

@@ -67,10 +67,14 @@ def timeline_of(timings: Sequence[Mapping[str, Any]], address: Address, room: Ro
     )
 
 
-def last_steps_of(timings: Sequence[Mapping[str, Any]], room: Room) -> list[Step]:
-    """What a run did before it ended."""
+def last_steps_of(timings: Sequence[Mapping[str, Any]], underway: Mapping[str, str], room: Room) -> list[Step]:
+    """What a run did before it ended. `underway`: the titles of the steps in which it was."""
     scale = _Scale.of(timings)
-    return [scale.step(place, room) for place in range(max(0, len(timings) - LAST_STEPS), len(timings))]
+    done = [scale.step(place, room) for place in range(max(0, len(timings) - LAST_STEPS), len(timings))]
+    return done + [
+        Step(place, room.take(title or f"Step {place}", 200), "not finished", False, None, 0, 0)
+        for place, title in enumerate([*underway.values()][-LAST_STEPS:], len(timings) + 1)
+    ]
 
 
 @dataclass(frozen=True, slots=True)
