@@ -234,6 +234,7 @@ class Commands:
             **{f"/task-metrics {each}, the busy task": lambda each=each: self._metrics(0, each) for each in frames},
             **{f"/task-metrics {each}, all tasks": lambda each=each: self._metrics(None, each) for each in frames},
             "/task-chart all, the busy task": self._chart,
+            "/metrics for Prometheus": self._core.vitals.read,
             "completion of a value's name": lambda: self._core.metrics.value_names(SHELL, "task-000", "low"),
         }
 

@@ -60,9 +60,9 @@ async def start_of_nth(session: AsyncSession, task_id: UUID, number: int) -> dat
 
 async def count(session: AsyncSession, task_id: UUID, rule: Rule) -> tuple[int, int, int, int, int]:
     """How many runs, files, bytes, events and threads would go."""
-    firsts = _firsts(task_id, rule, await kept_runs(session, task_id)).subquery()
-    runs = select(TaskRun.id).join(firsts, func.coalesce(TaskRun.retry_of, TaskRun.id) == firsts.c.id)
-    runs = runs.where(TaskRun.task_id == task_id)
+    firsts = _firsts(task_id, rule, await kept_runs(session, task_id)).cte("firsts")
+    retries = select(TaskRun.id).join(firsts, TaskRun.retry_of == firsts.c.id)
+    runs = select(select(firsts.c.id).union_all(retries).subquery().c.id)
     stored = select(func.count(), func.coalesce(func.sum(Artifact.size_bytes), 0)).where(
         Artifact.run_id.in_(runs), Artifact.state != ArtifactState.MISSING
     )
