@@ -11,7 +11,7 @@ from typing import Any
 import click
 from rich.text import Text
 
-from ccdtasks.cli.service import is_served, no_service, opened
+from ccdtasks.cli.service import is_served, opened
 from ccdtasks.cli.shell import Function, Shell, verb
 from ccdtasks.core import Core
 from ccdtasks.core.access import SHELL
@@ -19,6 +19,8 @@ from ccdtasks.core.settings import PRIORITIES, Preferences
 from ccdtasks.core.shapes import push_shape
 from ccdtasks.db.models import PushoverNotification
 from ccdtasks.engine.assembly import open_pushover
+from ccdtasks.errors import Unavailable
+from ccdtasks.times import duration_text
 
 
 @click.group()
@@ -58,10 +60,9 @@ def timezone(shell: Shell, timezone: str, user: str | None) -> None:
 def pushover_key(shell: Shell, user: str | None) -> None:
     """Connect a phone. The key is asked for, or read from standard input: other users see command lines."""
     key = click.prompt("Pushover user key", hide_input=True, err=True) if sys.stdin.isatty() else sys.stdin.readline()
-    config = shell.load_config().config
 
     async def act(core: Core) -> Preferences:
-        pushover = open_pushover(config)
+        pushover = open_pushover(core.config)
         try:
             return await core.settings.set_key(SHELL, key, pushover.validate, user)
         finally:
@@ -134,9 +135,12 @@ def _act(shell: Shell, act: Callable[[Core], Awaitable[Preferences]]) -> None:
 
 
 async def _test(shell: Shell, user: str | None) -> PushoverNotification:
-    if not await is_served(shell.load_config().config):
-        raise no_service()
     async with opened(shell) as core:
+        if not await is_served(core.config):
+            hint = "start one: ccdtasks serve, or systemctl start ccdtasks"
+            raise Unavailable(
+                "service", "No ccdtasks service is running on this database, so nobody would send it.", hint
+            )
         return await core.pushes.test(SHELL, user)
 
 
@@ -148,7 +152,7 @@ def _lines(found: Preferences) -> str:
     state = f"on, key {found.masked_key}" if found.masked_key else "off"
     refused = " (Pushover does not know this key any more)" if found.refused else ""
     rings = (
-        f"\nrings        every {found.retry_s} s, {found.expire_s} s at most"
+        f"\nrings        every {duration_text(found.retry_s)}, {duration_text(found.expire_s)} at most"
         if found.priority == max(PRIORITIES)
         else ""
     )
