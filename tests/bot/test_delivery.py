@@ -30,6 +30,7 @@ from tests.stories import complete, completed, lines
 
 PAUSE_S = 0.05
 SILENT = 1 << 12
+READ_HISTORY = 1 << 16
 VIEW, SEND, SEND_IN_THREADS = 1 << 10, 1 << 11, 1 << 38
 
 
@@ -321,6 +322,19 @@ async def test_a_process_that_dies_before_it_commits_says_nothing_twice(
             await wire.finish(claim)
             await wire.deliver(loop)
     assert len(discord.messages(discord.channel("shoes"))) == shown[0]
+    assert wire.said() == RAN
+    await wire.assert_all_delivered()
+    discord.assert_clean()
+
+
+async def test_without_the_right_to_look_it_is_said_all_the_same(wire: Wire) -> None:
+    discord = wire.discord
+    discord.state.allow(BOT_PERMISSIONS & ~READ_HISTORY)
+    claim = await wire.start()
+    wire.clock.advance(minutes=30)
+    await wire.finish(claim)
+    async with wire.bot() as loop:
+        await wire.deliver(loop)
     assert wire.said() == RAN
     await wire.assert_all_delivered()
     discord.assert_clean()
