@@ -32,6 +32,7 @@ from ccdtasks.db.models import (
     ScheduleHistory,
     Session,
     Task,
+    TaskDependency,
     TaskRun,
 )
 from ccdtasks.engine.folder import RunFolders
@@ -53,6 +54,7 @@ class World:
     history: Sequence[ScheduleHistory]
     profiles: Sequence[Profile]
     calls: Sequence[Intervention]
+    edges: Sequence[TaskDependency]
     max_sessions: int
     seen: Seen
 
@@ -92,6 +94,7 @@ async def look(db: Database, max_sessions: int, seen: Seen | None = None) -> Wor
             history=await rows(ScheduleHistory),
             profiles=await rows(Profile),
             calls=await rows(Intervention),
+            edges=await rows(TaskDependency),
             max_sessions=max_sessions,
             seen={} if seen is None else seen,
         )
@@ -225,6 +228,15 @@ def s6_a_schedule_has_a_next_time(world: World) -> None:
         assert (task.next_run_at is not None) == can_fire, f"{task.task_name}: {task.schedule_cron} {task.next_run_at}"
 
 
+def c1_nothing_runs_after_itself(world: World) -> None:
+    after: dict[UUID, set[UUID]] = {}
+    for edge in world.edges:
+        after.setdefault(edge.task_id, set()).add(edge.depends_on_task_id)
+    while ends := {task for task, upstream in after.items() if not upstream & after.keys()}:
+        after = {task: upstream for task, upstream in after.items() if task not in ends}
+    assert not after
+
+
 def c2_a_task_runs_once_in_a_chain(world: World) -> None:
     firsts = [run for run in world.runs if run.chain_id is not None and run.retry_of is None]
     assert not _more_than_once((run.task_id, run.chain_id) for run in firsts)
@@ -260,6 +272,7 @@ RULES: tuple[Callable[[World], None], ...] = (
     i14_only_what_goes_on_asks,
     s1_a_time_has_one_run_and_one_note,
     s6_a_schedule_has_a_next_time,
+    c1_nothing_runs_after_itself,
     c2_a_task_runs_once_in_a_chain,
     c4_who_waits_has_somebody_to_wait_for,
     e11_a_profile_has_one_holder,

@@ -256,9 +256,12 @@ class Lives(RuleBasedStateMachine):
         self.collect(number)
         self.finish(number, True, Reason.LOST, crash)
 
-    @rule(number=CLAIMS, minutes=st.sampled_from([0, 1, 61]))
-    def fail(self, number: int, minutes: int) -> None:
+    @rule(fresh=st.none() | NAMES, number=CLAIMS, minutes=st.sampled_from([0, 1, 61]))
+    def fail(self, fresh: str | None, number: int, minutes: int) -> None:
         """An attempt that began fails, and its retry is due, while its container is there still."""
+        if fresh:
+            self.begin(fresh)
+            number = 0
         self.come_up(number, None)
         self.finish(number, False, Reason.LOST, None)
         self.wait(minutes)
@@ -268,6 +271,16 @@ class Lives(RuleBasedStateMachine):
     def put_off(self, number: int, crash: str | None) -> None:
         if claimed := self.pick(number):
             self.act(self.core.claims.requeue(claimed, self.clock.now(), Reason.MODEL_UNAVAILABLE), crash)
+
+    @rule(number=CLAIMS)
+    def thaw(self, number: int) -> None:
+        """A run is put off and taken up by another claim while its first one was frozen; that one goes on now."""
+        if claimed := self.pick(number):
+            self.put_off(number, None)
+            self.clean()
+            self.claim(None)
+            self.come_up(self.claims[::-1].index(claimed), None)
+            self.act(self.core.claims.collecting(claimed))
 
     @rule()
     def clean(self) -> None:
