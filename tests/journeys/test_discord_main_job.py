@@ -111,6 +111,9 @@ async def test_create_start_watch_result_and_again(podman_socket: Path) -> None:
                 thread = discord.thread("mugs")
                 assert thread is not None
                 await discord.until(lambda: f"<#{thread['id']}>" in begun.text)
+                log = await discord.click(alice, card, "Log")
+                (text,) = discord.files(log.message).values()
+                assert b"browser_navigate" in text
                 hold.set()
                 result = await here.shown("below $12")
                 _is_the_result(discord, result, alice)
@@ -120,9 +123,6 @@ async def test_create_start_watch_result_and_again(podman_socket: Path) -> None:
                 await discord.until(lambda: len(discord.state.threads(discord.channel("mugs")["id"])) == 2)  # type: ignore[index]
                 second = await here.shown("below $12")
                 assert second["id"] != result["id"]
-                log = await discord.click(alice, second, "Log")
-                (text,) = discord.files(log.message).values()
-                assert b"browser_navigate" in text
             discord.assert_clean()
             _nothing_twice(discord)
 
