@@ -143,7 +143,8 @@ class Metrics:
             large = (TaskRun.result_data, TaskRun.error_stacktrace, TaskRun.result_summary)
             query = select(TaskRun, Task, TaskRun.result_data["values"]).join(Task, Task.id == TaskRun.task_id)
             query = query.options(*(defer(column, raiseload=True) for column in large))
-            ended = [(run, task, values) for run, task, values in await session.execute(_uncounted(query, limit))]
+            query = _uncounted(query, limit).with_for_update(of=TaskRun)
+            ended = [(run, task, values) for run, task, values in await session.execute(query)]
             await count_runs(session, ended, self._timezone, self._clock.now())
         return len(ended)
 

@@ -14,11 +14,12 @@ from sqlalchemy import delete, select, update
 from ccdtasks.core import Core
 from ccdtasks.core.access import SHELL
 from ccdtasks.core.claims import Claim
+from ccdtasks.core.counting import count_runs
 from ccdtasks.core.endings import Outcome
 from ccdtasks.core.histogram import add_to, bar_of, percentile
 from ccdtasks.core.sums import STEPS_KEPT
 from ccdtasks.db.enums import Reason, RunStatus
-from ccdtasks.db.models import MetricRollup, RunValue, TaskRun
+from ccdtasks.db.models import MetricRollup, RunValue, Task, TaskRun
 from ccdtasks.errors import Denied, NotFound
 from tests.clock import MoveableClock
 from tests.people import ANN, BOB
@@ -172,6 +173,15 @@ async def test_older_runs_are_added_later_and_once(core: Core, clock: MoveableCl
     assert (report.total.runs, report.is_counting) == (4, False)
     assert before.items() <= (await _sums(core)).items()
     assert len((await core.metrics.series(ANN, "ticket-checker", "price", "all")).points) == 3
+
+
+async def test_a_run_is_counted_once_however_often_it_is_handed_over(core: Core, clock: MoveableClock) -> None:
+    claim = await _completed(core, clock)
+    async with core.db.write() as session:
+        run = await session.get_one(TaskRun, claim.run_id)
+        task = await session.get_one(Task, claim.task_id)
+        await count_runs(session, [(run, task, {"price": {"number": 1}})] * 2, "UTC", clock.now())
+    assert (await core.metrics.of(ANN, "ticket-checker")).total.runs == 1
 
 
 async def _sums(core: Core) -> dict[Any, Any]:
