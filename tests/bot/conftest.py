@@ -152,7 +152,6 @@ async def simcord_bot(core: Core, config: Config, shelf: Shelf) -> Bot:
 
 @pytest.fixture
 async def world(simcord_env: Env, simcord_bot: Bot, core: Core, shelf: Shelf) -> AsyncIterator[World]:
-    simcord_env.settle_timeout = 60.0  # a busy machine is no defect
     guild = simcord_env.create_guild(id=GUILD)
     await simcord_env.settle()
     member = guild.me
