@@ -6,6 +6,7 @@ import os
 import pwd
 from decimal import Decimal
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -73,14 +74,13 @@ def test_a_file_in_a_closed_folder_is_said_to_be_closed(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
 def test_whoever_is_not_the_services_user_hears_how_to_act_as_that_user(tmp_path: Path) -> None:
-    folder = tmp_path / "data"
-    folder.mkdir()
-    file = _write(tmp_path / "c.toml", f'[paths]\ndata_dir = "{folder}"\n')
-    assert load_config(file).warnings == ()
-    os.chown(folder, pwd.getpwnam("nobody").pw_uid, -1)
-    assert load_config(file).warnings == (
-        f"{folder} belongs to the user nobody; act as that user: sudo -u nobody ccdtasks ...",
-    )
+    with TemporaryDirectory(prefix="ccd-") as folder:  # short: sockets lie below it
+        file = _write(tmp_path / "c.toml", f'[paths]\ndata_dir = "{folder}"\n')
+        assert load_config(file).warnings == ()
+        os.chown(folder, pwd.getpwnam("nobody").pw_uid, -1)
+        assert load_config(file).warnings == (
+            f"{folder} belongs to the user nobody; act as that user: sudo -u nobody ccdtasks ...",
+        )
 
 
 def test_environment_wins_over_the_file_and_lists_have_commas(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
