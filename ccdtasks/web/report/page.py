@@ -87,6 +87,7 @@ def _values(
     summary = result.summary if result and result.summary else run.result_summary or ""
     timings = run.step_timings or ()
     last_steps = steps.last_steps_of(timings, (run.live or {}).get("underway") or {}, room) if failure else []
+    is_told = failure is not None and len(timings) <= steps.LAST_STEPS  # its last steps are all of them
     of_tables = room.part(0.6)
     return {
         "run": run,
@@ -113,7 +114,7 @@ def _values(
             for place, rows in enumerate(report.tables)
         ],
         "files": files.files_of(report.artifacts, to_file, address, room),
-        "timeline": steps.timeline_of(timings, address, room) if not failure or len(timings) > steps.LAST_STEPS else None,
+        "timeline": None if is_told else steps.timeline_of(timings, address, room),
         "last_steps": last_steps,
         "figures": head.figures_of(report),
         "asked": [_asked(each, room) for each in report.asked],
