@@ -89,7 +89,14 @@ class Bot(discord.Client):
 
     async def setup_hook(self) -> None:
         """Makes the buttons of all earlier messages work again."""
-        for each in (BUTTONS, answering.BUTTONS, adjusting.BUTTONS, looking.BUTTONS, filing.BUTTONS, statistics.BUTTONS):
+        for each in (
+            BUTTONS,
+            answering.BUTTONS,
+            adjusting.BUTTONS,
+            looking.BUTTONS,
+            filing.BUTTONS,
+            statistics.BUTTONS,
+        ):
             self.add_dynamic_items(*each)
 
     async def on_guild_available(self, guild: discord.Guild) -> None:

@@ -70,7 +70,8 @@ class RunValue(Base):
 class Cleanup(HasId, Base):
     """A clean-up that somebody confirmed, and how far it has come.
 
-    `rule`: a `core.removal.Rule` and the ids of starts that stay. `removed`: what is gone so far, by kind. `cursor`: time and id of the last start that was looked at.
+    `rule`: a `core.removal.Rule` and the ids of starts that stay. `removed`: what is gone so far, by kind.
+    `cursor`: time and id of the last start that was looked at.
     """
 
     __tablename__ = "cleanups"

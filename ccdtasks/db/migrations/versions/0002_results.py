@@ -114,9 +114,7 @@ def _add_metrics() -> None:
 def _add_news() -> None:
     """What a result says that the one before did not, and the charts that are still to be drawn."""
     op.add_column("task_runs", sa.Column("news", JSON))
-    op.add_column(
-        "task_runs", sa.Column("chart_wanted", sa.Boolean(), nullable=False, server_default=sa.text("false"))
-    )
+    op.add_column("task_runs", sa.Column("chart_wanted", sa.Boolean(), nullable=False, server_default=sa.text("false")))
     where = sa.text("chart_wanted")
     op.create_index(
         "idx_task_runs_chart_wanted", "task_runs", ["completed_at"], sqlite_where=where, postgresql_where=where
