@@ -260,6 +260,8 @@ class Lives(RuleBasedStateMachine):
     def fail(self, fresh: str | None, number: int, minutes: int) -> None:
         """An attempt that began fails, and its retry is due, while its container is there still."""
         if fresh:
+            self.release()
+            self.clean()
             self.begin(fresh)
             number = 0
         self.come_up(number, None)
