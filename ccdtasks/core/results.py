@@ -20,6 +20,8 @@ MAX_ALERTS = 50
 MAX_FILES = 100
 SUMMARY_SHOWN = 1500
 """So much of the summary fits a message in Discord; a longer one is a file too."""
+_EXACT = 2**53
+_LONGEST_BITS = 1024
 SEVERITIES = ("info", "warning", "critical")
 
 Cell = str | int | float | bool | None
@@ -157,14 +159,25 @@ def _table(rows: object, where: str, cut: list[str]) -> Table:
 def _cell(value: object) -> Cell:
     if value is None or isinstance(value, bool):
         return value
-    if isinstance(value, int | float):
-        return _number(value)
+    if isinstance(value, int):  # the long numbers of parcels and posts: as text every JSON reader keeps all digits
+        return value if abs(value) < _EXACT else _digits(value)
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
     return clean_text(value, MAX_CELL)
 
 
-def _number(value: int | float) -> int | float | None:
+def _digits(value: int) -> str:
+    return str(value) if value.bit_length() <= _LONGEST_BITS else "(a huge number)"
+
+
+def _number(value: object) -> int | float | None:
+    """A number that every JSON reader reads the same: from 2**53 on a float; None for what is no finite number."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
     if isinstance(value, int):
-        return value if abs(value) < 2**53 else None  # beyond it JSON readers disagree
+        if abs(value) < _EXACT:
+            return value
+        return float(value) if value.bit_length() < _LONGEST_BITS else None
     return value if math.isfinite(value) else None
 
 
@@ -173,8 +186,9 @@ def _values(given: object, cut: list[str]) -> dict[str, Value]:
         raise _wrong("values", "an object of numbers by name")
     values: dict[str, Value] = {}
     for name, value in _some(given, MAX_VALUES, "values", cut):
-        number, unit = (value.get("number"), value.get("unit")) if isinstance(value, Mapping) else (value, None)
-        if isinstance(number, bool) or not isinstance(number, int | float) or _number(number) is None:
+        given_number, unit = (value.get("number"), value.get("unit")) if isinstance(value, Mapping) else (value, None)
+        number = _number(given_number)
+        if number is None:
             raise _wrong(f"values.{name}", "a finite number, or {number, unit}")
         values[clean_line(name, 80)] = Value(number, clean_line(unit, 20) if unit else None)
     return values

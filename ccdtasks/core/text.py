@@ -9,6 +9,7 @@ from typing import Any
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 _LARGEST_INT = 2**63 - 1
+_FLOAT_BITS = 1024
 _DEEPEST = 12
 
 MAX_URL = 2048
@@ -56,7 +57,9 @@ def _clean_scalar(value: object) -> bool | int | float | str | None:
     if isinstance(value, bool) or value is None:
         return value
     if isinstance(value, int):
-        return value if abs(value) <= _LARGEST_INT else "(a huge number)"
+        if abs(value) <= _LARGEST_INT:
+            return value
+        return float(value) if value.bit_length() < _FLOAT_BITS else "(a huge number)"
     return value if isinstance(value, float) and math.isfinite(value) else None
 
 

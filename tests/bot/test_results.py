@@ -147,12 +147,14 @@ async def test_details_show_values_steps_figures_addresses_and_attempts(world: W
             {"step": 1, "title": "Open <@1> page", "duration_ms": 2000, "ok": True},
             {"step": 2, "title": "Search", "duration_ms": 61_000, "ok": False},
         ]
+        stored.api_calls_made = 6
     reply = await world.alice.click(world.thread("ticket-checker").history()[-1], label="View Details")
     assert reply.ephemeral
     shown = embed_of(reply).description or ""
     for words in (
         "• origin: SFO", "lowest\\_price **$378**", "↔ lowest\\_price: $412 → $378 (−8 %)", "Rule `change`: told.",
         "1\\. Open <\u200b@\u200b1> page: 2 s", "2\\. Search: 1 m 1 s · failed · slowest", "Last page: https://shop.example/",
+        "6 calls to Claude",
     ):  # fmt: skip
         assert words in shown
 

@@ -169,6 +169,16 @@ async def test_a_result_is_checked_and_the_last_one_counts(core: Core) -> None:
     assert "result_refused" not in run.live
 
 
+async def test_a_result_with_a_number_beyond_64_bits_is_kept(core: Core) -> None:
+    """The session told the agent that it took the result: nothing here may refuse it for that."""
+    claimed = await running(core)
+    found = {**RESULT, "values": {"wei": {"number": 12 * 10**18, "unit": "wei"}}}
+    await core.claims.record(claimed, lines({"type": "result", **found}), 1)
+    run = await _run(core, claimed)
+    assert run.result_data
+    assert run.result_data["values"] == {"wei": {"number": 1.2e19, "unit": "wei"}}
+
+
 CAPTCHA = {
     "type": "human_needed",
     "request_id": "r1",

@@ -99,6 +99,20 @@ def test_what_is_too_large_is_cut_and_said() -> None:
     assert stored_result(result.as_json()) == result
 
 
+def test_numbers_beyond_what_json_readers_agree_on_are_kept() -> None:
+    """Ids of parcels and posts have 18 digits and more, and a value may be counted in the smallest of units."""
+    result = read_result(
+        {
+            "items": [{"parcel": 1876543210987654321, "post": -(10**30), "odd": 10**4000, "nan": float("nan")}],
+            "values": {"wei": 12 * 10**18, "views": {"number": -(2**53), "unit": "views"}},
+        }
+    )
+    assert result.items == [
+        {"parcel": "1876543210987654321", "post": f"-1{'0' * 30}", "odd": "(a huge number)", "nan": None}
+    ]
+    assert result.values == {"wei": Value(12e18), "views": Value(float(-(2**53)), "views")}
+
+
 ANY_JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),

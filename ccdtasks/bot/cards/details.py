@@ -125,7 +125,7 @@ def _figures(run: TaskRun) -> str:
         f"{run.failed_requests:,} failed" if run.failed_requests else None,
         size_text(run.data_transferred_bytes) if run.data_transferred_bytes else None,
         f"pages took {duration_text(run.page_load_ms / 1000)} to load" if run.page_load_ms else None,
-        figures.counted(run.api_calls_made, "call to Claude"),
+        f"{figures.counted(run.api_calls_made, 'call')} to Claude" if run.api_calls_made else None,
         *(
             f"{tokens[kind]:,} {kind.replace('_', ' ')} tokens"
             for kind in ("input", "output", "cache_read")
