@@ -112,7 +112,8 @@ async def serve(
     _make_data_dir(config)
     async with AsyncExitStack() as stack:
         lock = await stack.enter_async_context(instance_lock(database_url(config), wait_s=_LOCK_WAIT_S))
-        core = await stack.enter_async_context(open_core(config, holds_lock=True))
+        async with ServiceManager().starting():
+            core = await stack.enter_async_context(open_core(config, holds_lock=True))
         try:
             parts = await stack.enter_async_context(open_parts(core, patience, resolve))
         except Invalid as error:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+
+_MORE_S = 60
 
 
 class ServiceManager:
@@ -16,6 +19,21 @@ class ServiceManager:
         self._address = "\0" + path[1:] if path.startswith("@") else path
         watchdog_us = environ.get("WATCHDOG_USEC", "")
         self._watchdog_s = int(watchdog_us) / 1e6 if watchdog_us.isdecimal() else None
+
+    @asynccontextmanager
+    async def starting(self) -> AsyncIterator[None]:
+        """Meanwhile the time limit of a start does not count: a large database is copied before it is changed."""
+        asking = asyncio.create_task(self._ask_for_time(), name="start-goes-on")
+        try:
+            yield
+        finally:
+            asking.cancel()
+            await asyncio.wait([asking])
+
+    async def _ask_for_time(self) -> None:
+        while True:
+            self._send(f"EXTEND_TIMEOUT_USEC={_MORE_S * 1_000_000}")
+            await asyncio.sleep(_MORE_S / 4)
 
     def ready(self) -> None:
         """The service does its work from now on."""

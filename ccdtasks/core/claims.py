@@ -34,7 +34,7 @@ from ccdtasks.db import Database
 from ccdtasks.db.enums import Effect, Reason, RunStatus
 from ccdtasks.db.models import Session, Task, TaskRun
 from ccdtasks.errors import LimitReached
-from ccdtasks.events import Bus, ChartWanted, Event, MessagePending, RunChanged, RunQueued
+from ccdtasks.events import Bus, ChartWanted, Event, MessagePending, PushPending, RunChanged, RunQueued
 from ccdtasks.times import Clock
 
 
@@ -190,9 +190,12 @@ class Claims:
             attempt = await session.get_one(Session, claim.session_id)
             batch = await recording.store(session, run, attempt, lines, now)
             attempt.events_offset = max(attempt.events_offset, offset)
-            changed = False
+            changed = asked = False
             for event in batch.events:
-                changed |= fold(run, event) or await self._asking.take(session, run, event, now)
+                if fold(run, event):
+                    changed = True
+                elif await self._asking.take(session, run, event, now):
+                    changed = asked = True
             metrics = [event.data for event in batch.events if event.type == "metrics"]
             changed |= await recording.sum_traffic(session, run, attempt, metrics)
             if changed:
@@ -201,6 +204,8 @@ class Claims:
             self._publish(RunChanged(claim.run_id), MessagePending(claim.run_id))
         elif batch.events:
             self._publish(RunChanged(claim.run_id))
+        if asked:
+            self._publish(PushPending())
         return Recorded(batch.events, batch.skipped)
 
     async def take_result(self, claim: Claim, given: Mapping[str, Any]) -> None:
@@ -381,7 +386,7 @@ class Claims:
             self._bus.publish(event)
 
     def _publish_end(self, ended: Ended) -> None:
-        self._publish(RunChanged(ended.run_id), MessagePending(ended.run_id))
+        self._publish(RunChanged(ended.run_id), MessagePending(ended.run_id), PushPending())
         self._publish(RunQueued(ended.retry_run_id or ended.run_id))
 
 

@@ -22,7 +22,7 @@ from ccdtasks.db import Database
 from ccdtasks.db.enums import RunStatus
 from ccdtasks.db.models import Intervention, SessionMessage, Task, TaskRun
 from ccdtasks.errors import Conflict, Invalid, NotFound
-from ccdtasks.events import Bus, MessagePending, RunChanged
+from ccdtasks.events import Bus, MessagePending, PushPending, RunChanged
 from ccdtasks.times import Clock
 
 MAX_TEXT = 2000
@@ -83,6 +83,7 @@ class Interventions:
             )
         self._bus.publish(RunChanged(run.id))
         self._bus.publish(MessagePending(run.id))
+        self._bus.publish(PushPending())  # what rings is silenced
         return asked
 
     async def find(self, actor: Actor, run_ref: str, request: UUID | None = None) -> Asked:

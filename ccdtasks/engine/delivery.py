@@ -136,8 +136,7 @@ class DeliveryLoop:
         except Exception as error:
             _log.exception("message %s of run %s could not be delivered", row.key, row.task_run_id)
             if row.attempts >= _ODD_ATTEMPTS_MAX:
-                await messages.failed(row, f"{type(error).__name__}")
-                self._core.counters.add("messages", outcome="failed")
+                await self._say_plainly(row, Unavailable("bot", f"Something broke here ({type(error).__name__})."))
                 return True
             await messages.retry_later(row, backoff_s(row.attempts), type(error).__name__)
             return False
@@ -156,7 +155,9 @@ class DeliveryLoop:
             await self._say_otherwise(row, error)
             return
         async with self._core.db.write() as session:
-            run = await session.get_one(TaskRun, row.task_run_id)
+            run = await session.get(TaskRun, row.task_run_id)
+            if run is None:
+                return  # cleaned up meanwhile, with all that was to be said about it
             payload = {"text": f"Discord did not take a message here: {error.message}"}
             await self._core.messages.put(session, run, f"{_PLAIN}{row.key}", MessageType.NOTIFICATION, payload)
 
@@ -174,8 +175,8 @@ class DeliveryLoop:
             if await self._core.messages.is_said(session, key):
                 return
             await self._core.messages.put(session, None, key, MessageType.NOTIFICATION, told)
-            if row.task_run_id is not None:
-                run = await session.get_one(TaskRun, row.task_run_id)
+            run = await session.get(TaskRun, row.task_run_id) if row.task_run_id else None
+            if run is not None:
                 await self._core.pushes.tell_unsaid(session, run, error.message)
         self._core.bus.publish(PushPending())
 

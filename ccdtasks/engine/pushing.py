@@ -75,15 +75,19 @@ class PushingLoop:
             if self._is_away():
                 return False
             hopeless = self._hopeless(push)
-            if hopeless:
-                await self._queue.failed(push.row, hopeless)
-                return True
             try:
-                return await self._try(push)
+                if not hopeless:
+                    return await self._try(push)
+                await self._queue.failed(push.row, hopeless)
+            except (
+                Unavailable
+            ) as error:  # the database: what came of the push is noted, or asked again, at the next look
+                _log.warning("push %s waits: %s", push.row.id, error.message)
+                return False
             except Exception as error:
                 _log.exception("push %s could not be sent", push.row.id)
                 await self._queue.failed(push.row, f"Something broke here ({type(error).__name__}).")
-                return True
+            return True
 
     def _hopeless(self, push: Outgoing) -> str | None:
         """Why a push need not be tried (any more)."""

@@ -74,6 +74,7 @@ def test_systemd_hears_ready_alive_and_stopping(short_dir: Path) -> None:
         heard = [systemd.recv(100)]
         while heard.count(b"WATCHDOG=1") < 3 or b"READY=1" not in heard:
             heard.append(systemd.recv(100))
+        assert heard[0] == b"EXTEND_TIMEOUT_USEC=60000000", "a large database takes its time before it is ready"
         process.send_signal(signal.SIGTERM)
         while heard[-1] != b"STOPPING=1":
             heard.append(systemd.recv(100))

@@ -204,6 +204,12 @@ async def test_the_same_key_sends_once(core: Core) -> None:
     assert len(await pushes(core)) == 1
 
 
+async def test_long_keys_that_begin_alike_are_two(core: Core) -> None:
+    for night in ("17", "18"):
+        await core.pushes.send(ANN, replace(HELLO, key=f"{'backup-of-the-box-in-the-cellar-' * 4}2026-01-{night}"))
+    assert len(await pushes(core)) == 2
+
+
 @pytest.mark.parametrize(
     ("draft", "field"),
     [

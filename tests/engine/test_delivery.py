@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 
 import pytest
 from sqlalchemy import select
@@ -154,6 +155,38 @@ async def test_even_the_plain_word_may_be_refused(core: Core, courier: Courier) 
     courier.refuse = lambda message: Invalid("content", "No.") if "odd" in message.key else None
     await _settle(DeliveryLoop(core, courier))
     assert (await _row(core, "plain:odd")).state is Delivery.FAILED
+
+
+async def test_our_own_mistake_about_a_run_is_said_in_its_thread(
+    core: Core, courier: Courier, clock: MoveableClock
+) -> None:
+    run = await _start(core)
+    await _say(core, run, "broken")
+    courier.refuse = lambda message: ZeroDivisionError() if message.key == "broken" else None
+    loop = DeliveryLoop(core, courier)
+    for _ in range(20):
+        await _settle(loop)
+        clock.advance(minutes=6)
+    assert (await _row(core, "broken")).state is Delivery.FAILED
+    assert courier.taken == ["opening", "card", "plain:broken"]
+
+
+async def test_a_run_that_is_cleaned_up_while_it_is_told_of_stops_nothing(core: Core, courier: Courier) -> None:
+    run = await _start(core)
+    await _say(core, None, "fine")
+
+    def clean_up(message: DiscordMessage) -> Exception | None:
+        if message.task_run_id is None:
+            return None
+        assert core.db.path is not None
+        with closing(sqlite3.connect(core.db.path, isolation_level=None)) as connection:
+            connection.execute("DELETE FROM discord_messages WHERE task_run_id = ?", (run.id.hex,))
+            connection.execute("DELETE FROM task_runs")
+        return Invalid("embeds", "An embed is too long.")
+
+    courier.refuse = clean_up
+    await _settle(DeliveryLoop(core, courier))
+    assert courier.taken == ["fine"]
 
 
 async def test_our_own_mistake_stops_one_message_and_not_the_others(

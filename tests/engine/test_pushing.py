@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from pydantic import SecretStr
-from sqlalchemy import select
+from sqlalchemy import select, text
 
 from ccdtasks.adapters.pushover import Pushover
 from ccdtasks.config import Config, DiscordConfig, PushoverConfig
@@ -20,6 +20,7 @@ from ccdtasks.core.pushes import PushDraft
 from ccdtasks.db.enums import Reason
 from ccdtasks.db.models import PushoverNotification
 from ccdtasks.engine.pushing import PushingLoop, pause_after
+from ccdtasks.events import PushPending
 from tests.clock import MoveableClock
 from tests.doubles.pushover_server import KEY, TOKEN, PushoverServer
 from tests.people import ANN, BOB
@@ -180,6 +181,38 @@ async def test_what_may_have_arrived_is_sent_again_and_says_so(phone: Phone, fau
     assert phone.texts == ["fire"] * (2 if fault == "drop_after_acceptance" else 1)
     assert (await phone.row("fire")).last_error == "perhaps sent twice: the first time nobody answered"
     phone.server.assert_clean()
+
+
+async def test_a_database_that_takes_no_note_for_a_while_gives_up_nothing(phone: Phone) -> None:
+    await phone.say("fire")
+    full = (
+        "CREATE TRIGGER full BEFORE UPDATE ON pushover_notifications WHEN NEW.success = 1"
+        " BEGIN SELECT RAISE(ABORT, 'disk is full'); END"
+    )
+    async with phone.core.db.write() as session:
+        await session.execute(text(full))
+    loop = phone.loop()
+    await phone.settle(loop)
+    assert (await phone.row("fire")).success is None, "it was called failed, though the phone rang"
+    async with phone.core.db.write() as session:
+        await session.execute(text("DROP TRIGGER full"))
+    phone.clock.advance(seconds=10)
+    await phone.settle(loop)
+    row = await phone.row("fire")
+    assert (row.success, row.last_error) == (True, "perhaps sent twice: the first time nobody answered")
+
+
+async def test_what_a_run_asks_or_ends_with_rings_at_once(phone: Phone) -> None:
+    claimed = await running(phone.core)
+    with phone.core.bus.bell(PushPending) as bell:
+        await phone.core.claims.record(claimed, lines(CAPTCHA), 1)
+        assert bell.is_set()
+        bell.clear()
+        await phone.core.interventions.answer(ANN, str(claimed.run_id), Answer("done"))
+        assert bell.is_set(), "what rings is silenced at once"
+        bell.clear()
+        await fail(phone.core, claimed, Reason.BLOCKED)
+        assert bell.is_set()
 
 
 async def test_of_a_repeated_emergency_only_one_rings(phone: Phone) -> None:
