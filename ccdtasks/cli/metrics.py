@@ -183,6 +183,6 @@ def _course(series: Series, output: Path | None) -> RenderableType:
         f"{series.task.task_name}: {series.name}",
         line,
         f"{change_text(numbers[0], numbers[-1], series.unit)}, lowest {amount_text(low, series.unit)}, "
-        f"highest {amount_text(high, series.unit)}, {len(numbers):,} points",
+        f"highest {amount_text(high, series.unit)}, {len(numbers):,} point{'' if len(numbers) == 1 else 's'}",
     ]
     return Text("\n".join([*said, *([f"Drawn: {output}"] if output else [])]))

@@ -160,7 +160,7 @@ class Metrics:
         known = await _names(session, task.id)
         if clean_line(value, 200) in known:
             return NotFound(f"{task.task_name} had no {clean_line(value, 80)} in that time.", "try a longer timeframe")
-        hint = f"there are {', '.join(known[:10])}" if known else "its results have had no numbers so far"
+        hint = f"it has {', '.join(known[:10])}" if known else "its results have had no numbers so far"
         return NotFound(f"{task.task_name} has no value {clean_line(value, 80)}.", hint)
 
 

@@ -103,7 +103,7 @@ async def test_a_number_is_drawn_over_time_with_its_threshold(world: World) -> N
     assert "$5 → $3 (−40 %)" in said(reply)
     assert await _pictures(reply) == ["lowest_price.csv", "chart.png"]
     wrong = await world.alice.slash(world.lobby, "task-chart", task="ticket-checker", value="hihgest")
-    assert "There are lowest_price." in said(wrong)
+    assert "It has lowest_price." in said(wrong)
 
 
 async def test_a_clean_up_is_shown_first_and_then_done(world: World) -> None:
@@ -137,3 +137,7 @@ async def test_a_clean_up_is_shown_first_and_then_done(world: World) -> None:
     assert "nothing to clean up" in said(again)
     neither = await world.alice.slash(world.lobby, "task-cleanup", task="ticket-checker")
     assert "Say how old" in said(neither)
+    assert "Such as 90 days, or the latest 100." in said(neither)
+    await _run(world, 6)
+    one = await world.alice.slash(world.lobby, "task-cleanup", task="ticket-checker", older_than_days=0)
+    assert "1 thread would be archived, with what stands in it." in said(one)

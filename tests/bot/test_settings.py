@@ -59,7 +59,7 @@ async def test_a_phone_is_connected_tried_and_disconnected(
     assert "Pushes: off. /settings pushover-key connects your phone." in await _set(world, "show")
     said = await _set(world, "pushover-key", key=KEY)
     assert "Pushover knows it: iphone and pixel." in said
-    assert "You are called for failures for good and calls for you." in said
+    assert "You are called for final failures and runs that need you." in said
     said = await _set(world, "pushover-priority", level=2, sound="siren", retry_s=30)
     assert "It rings every 30 s until you confirm it, 1 h at most." in said
     assert "You are called for results." in await _set(world, "pushover-notify-on", events="complete")

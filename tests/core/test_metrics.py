@@ -208,7 +208,7 @@ async def test_a_number_is_followed_over_time(core: Core, clock: MoveableClock) 
     assert len((await core.metrics.series(ANN, "ticket-checker", "price", "week")).points) == 1
     with pytest.raises(NotFound) as caught:
         await core.metrics.series(ANN, "ticket-checker", "prise")
-    assert caught.value.hint == "there are price"
+    assert caught.value.hint == "it has price"
 
 
 async def test_names_from_inside_do_not_fill_the_database(core: Core, clock: MoveableClock) -> None:

@@ -410,8 +410,8 @@ async def test_the_quota_is_kept_and_its_end_is_told_once(phone: Phone) -> None:
     assert left is not None
     assert (left.limit, left.remaining, left.is_nearly_spent) == (10_000, 9_999, False)
     phone.server.sent_before = 9_700
-    for text in ("two", "three"):
-        await phone.say(text)
+    for said in ("two", "three"):
+        await phone.say(said)
         await phone.settle(loop)
     alerts = [row for row in await all_messages(phone.core) if row.key.startswith("alert:pushover_quota")]
     assert [row.payload["text"] for row in alerts] == [

@@ -52,7 +52,9 @@ def _threads(plan: Plan) -> str:
     count = figures.counted(plan.threads, "thread")
     if not count:
         return ""
-    return f"{count} would be {'deleted too' if plan.rule.delete_threads else 'archived, with what stands in them'}."
+    if plan.rule.delete_threads:
+        return f"{count} would be deleted too."
+    return f"{count} would be archived, with what stands in {'it' if plan.threads == 1 else 'them'}."
 
 
 def started(task: Task) -> Card:

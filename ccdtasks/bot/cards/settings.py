@@ -10,7 +10,7 @@ from ccdtasks.core.settings import PRIORITIES, Preferences
 from ccdtasks.db.models import PushoverNotification
 from ccdtasks.times import duration_text
 
-_WORDS = {"complete": "results", "error": "failures for good", "intervention": "calls for you"}
+_WORDS = {"complete": "results", "error": "final failures", "intervention": "runs that need you"}
 
 
 def shown(found: Preferences) -> Card:
