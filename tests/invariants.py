@@ -161,6 +161,7 @@ def i8_what_acted_is_not_repeated(world: World) -> None:
     for run in world.runs:
         if world.tasks[run.task_id].effect is Effect.ACTS and run.started_at:
             assert not world.retries(run)
+            assert run.status is not RunStatus.QUEUED, "put off after it began"
 
 
 def i9_attempts_have_an_end(world: World) -> None:

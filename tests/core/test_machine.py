@@ -256,29 +256,37 @@ class Lives(RuleBasedStateMachine):
         self.collect(number)
         self.finish(number, True, Reason.LOST, crash)
 
+    def alone(self, name: str) -> int:
+        """A run of the task that is up, and nothing else is under way: so often is that seen in no other life."""
+        for claimed in self.do(self.core.claims.open()):
+            self.act(self.core.claims.finish(claimed, Outcome(RunStatus.FAILED, Reason.BLOCKED)))
+        self.clear_the_queue(None)
+        self.release()
+        self.clean()
+        self.make(name)
+        self.begin(name)
+        self.come_up(0, None)
+        return 0
+
     @rule(fresh=st.none() | NAMES, number=CLAIMS, minutes=st.sampled_from([0, 1, 61]))
     def fail(self, fresh: str | None, number: int, minutes: int) -> None:
         """An attempt that began fails, and its retry is due, while its container is there still."""
-        if fresh:
-            self.release()
-            self.clean()
-            self.begin(fresh)
-            number = 0
+        number = self.alone(fresh) if fresh else number
         self.come_up(number, None)
         self.finish(number, False, Reason.LOST, None)
         self.wait(minutes)
         self.claim(None)
 
-    @rule(number=CLAIMS, crash=CRASHES)
-    def put_off(self, number: int, crash: str | None) -> None:
-        if claimed := self.pick(number):
+    @rule(fresh=st.none() | NAMES, number=CLAIMS, crash=CRASHES)
+    def put_off(self, fresh: str | None, number: int, crash: str | None) -> None:
+        if claimed := self.pick(self.alone(fresh) if fresh else number):
             self.act(self.core.claims.requeue(claimed, self.clock.now(), Reason.MODEL_UNAVAILABLE), crash)
 
     @rule(number=CLAIMS)
     def thaw(self, number: int) -> None:
         """A run is put off and taken up by another claim while its first one was frozen; that one goes on now."""
         if claimed := self.pick(number):
-            self.put_off(number, None)
+            self.put_off(None, number, None)
             self.clean()
             self.claim(None)
             self.come_up(self.claims[::-1].index(claimed), None)

@@ -191,6 +191,8 @@ async def test_sessions_go_on_while_the_service_is_ended_in_order(box: Instance,
             assert len(await podman.list(await core.facts.instance_id())) == 1
         with box.serve():
             await _completed_once(core, await end(core, run_id))
+        await _holds(core, box, podman_socket, {})
+        await _is_done(core, box, podman_socket)
 
 
 async def _until_running(core: Core, run_id: UUID) -> None:
