@@ -42,7 +42,8 @@ class Outcome:
     """How a run ended, as the engine saw it; what it claims is checked against the evidence.
 
     `message`: plain words for people; `detail`: the tail of a log. `final_screenshot`: the name of its draft in
-    `artifacts`. `metrics` as in `exit.json`.
+    `artifacts`. `metrics` as in `exit.json`. `ended_at`: when the session was over, which may be long before anybody
+    saw it; None for just now.
     """
 
     status: RunStatus
@@ -53,6 +54,7 @@ class Outcome:
     final_title: str | None = None
     final_screenshot: str | None = None
     exit_code: int | None = None
+    ended_at: datetime | None = None
     artifacts: Sequence[ArtifactDraft] = ()
     metrics: Mapping[str, Any] = field(default_factory=dict)
 
@@ -146,11 +148,12 @@ class Endings:
             vnc_session_active=False,
         )
         await self._asking.close(session, run, now)
-        _describe(run, outcome, now)
+        over_at = _over_at(run, outcome, now)
+        _describe(run, outcome, over_at)
         await self._keep_files(session, run, outcome, attempt)
         if attempt:
             attempt.exit_code = outcome.exit_code
-            recording.end_attempt(run, attempt, now)
+            recording.end_attempt(run, attempt, over_at)
             await recording.sum_traffic(session, run, attempt, [outcome.metrics] if outcome.metrics else [])
         _count(task, run)
         if run.status is RunStatus.COMPLETED:
@@ -290,8 +293,13 @@ def _has_picture(outcome: Outcome) -> bool:
     )
 
 
-def _describe(run: TaskRun, outcome: Outcome, now: datetime) -> None:
-    run.duration_seconds = _seconds(run.started_at, now)
+def _over_at(run: TaskRun, outcome: Outcome, now: datetime) -> datetime:
+    """When the run was over; never before its start nor after now, however a clock was set meanwhile."""
+    return min(now, max(outcome.ended_at or now, run.started_at or now))
+
+
+def _describe(run: TaskRun, outcome: Outcome, over_at: datetime) -> None:
+    run.duration_seconds = _seconds(run.started_at, over_at)
     run.final_url = clean_url(outcome.final_url) or run.final_url
     run.final_title = clean_line(outcome.final_title, 300) if outcome.final_title else run.final_title
     run.error_stacktrace = clean_text(outcome.detail, 20_000) if outcome.detail else None

@@ -213,7 +213,9 @@ class RunSession:
         verdict = judge(end, self._parts.core.clock.now())
         await self._collecting()
         outcome = await collect(self._parts, self._brief, self._folder, verdict, word)
-        await self._end(replace(outcome, exit_code=end.state.exit_code if end.state else None), verdict)
+        if end.state:
+            outcome = replace(outcome, exit_code=end.state.exit_code, ended_at=end.state.finished_at)
+        await self._end(outcome, verdict)
 
     async def _collecting(self) -> None:
         claims, claim = self._parts.core.claims, self.claim

@@ -57,6 +57,25 @@ async def test_a_completed_run_has_its_evidence(core: Core, clock: MoveableClock
     assert rows["card"].revision > 1
 
 
+@pytest.mark.parametrize(("ended_s", "lasted_s"), [(60, 60), (-3600, 0), (90_000, 18_060)])
+async def test_a_run_lasts_until_its_session_ends_however_late_that_is_seen(
+    core: Core, clock: MoveableClock, ended_s: int, lasted_s: int
+) -> None:
+    """The service was away for five hours; a moment before the start or in the future is that of a clock set wrong."""
+    claimed = await running(core)
+    began_at = clock.now()
+    await core.claims.record(claimed, lines({"type": "result", **RESULT}), 100)
+    clock.advance(hours=5, minutes=1)
+    await core.claims.collecting(claimed)
+    await core.claims.finish(claimed, completed(ended_at=began_at + timedelta(seconds=ended_s)))
+    view = await core.runs.load(claimed.run_id)
+    assert (view.run.duration_seconds, view.run.compute_time_seconds) == (lasted_s, lasted_s)
+    assert view.task.avg_duration_seconds == lasted_s
+    assert view.session
+    assert view.session.ended_at == began_at + timedelta(seconds=lasted_s)
+    assert view.run.completed_at == clock.now()
+
+
 @pytest.mark.parametrize(
     ("result", "outcome", "message"),
     [

@@ -82,7 +82,7 @@ async def test_how_a_session_ended_meanwhile_is_kept(settings: Config) -> None:
         end = await engine.end(run_id)
         assert (end.run.status, end.run.reason) == (RunStatus.FAILED, Reason.INTERRUPTED)
         assert end.session is not None
-        assert end.session.exit_code == 3
+        assert (end.session.exit_code, end.session.ended_at) == (3, state.finished_at)
         await engine.is_clean()
 
 
