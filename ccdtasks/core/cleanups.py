@@ -175,7 +175,9 @@ class Cleanups:
         """The wish as a moment: what was queued before it may go, and nothing that comes later."""
         days, keep = wanted.older_than_days, wanted.keep_last
         if days is None and keep is None:
-            raise Invalid("older_than_days", "Say how old, or how many runs to keep.", "such as 90 days, or the latest 100")
+            raise Invalid(
+                "older_than_days", "Say how old, or how many runs to keep.", "such as 90 days, or the latest 100"
+            )
         if days is not None and not 0 <= days <= _DAYS_MAX:
             raise Invalid("older_than_days", f"The days must be a number from 0 to {_DAYS_MAX:,}.")
         if keep is not None and not 0 <= keep <= _KEPT_MAX:

@@ -105,14 +105,19 @@ class PushQueue:
             for row, sealed, run in found
         ]
 
-    async def begin(self, row: PushoverNotification) -> bool:
-        """Notes, before the request goes out, that it may have been taken; False when nobody needs it any more."""
+    async def begin(self, row: PushoverNotification, again_after_s: float) -> bool:
+        """Notes, before the request goes out, that it may have been taken; False when nobody needs it any more.
+
+        Without news of what came of it, as after a crash, it is asked again no sooner than `again_after_s`.
+        """
         async with self._db.write() as session:
             fresh = await session.get_one(PushoverNotification, row.id)
             if fresh.success is not None:
                 return False
+            now = self._clock.now()
             fresh.attempts += 1
-            fresh.pushover_response = {"open": True, "asked_at": self._clock.now().isoformat()}
+            fresh.next_attempt_at = now + timedelta(seconds=again_after_s)
+            fresh.pushover_response = {"open": True, "asked_at": now.isoformat()}
         return True
 
     async def sent(
@@ -152,7 +157,7 @@ class PushQueue:
 
     async def without_sound(self, row: PushoverNotification) -> None:
         """Pushover does not know its sound: it is sent with the phone's own."""
-        await self._set(row.id, sound=None, pushover_response={"open": False})
+        await self._set(row.id, sound=None, next_attempt_at=None, pushover_response={"open": False})
 
     async def failed(self, row: PushoverNotification, why: str, *, key_is_refused: bool = False) -> None:
         """Gives a push up; the thread of its run says why. A refused key is used no more until a new one is set."""

@@ -108,7 +108,7 @@ class PushingLoop:
         except Unavailable as error:
             await self._queue.failed(row, error.message)
             return True
-        if not await self._queue.begin(row):
+        if not await self._queue.begin(row, _SHORTEST_PAUSE_S):
             return True
         try:
             if push.is_repeat and row.priority == EMERGENCY:

@@ -50,9 +50,7 @@ async def show(request: web.Request) -> web.Response:
 
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Once(families))
-    return web.Response(
-        body=generate_latest(registry), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
-    )
+    return web.Response(body=generate_latest(registry), headers={"Content-Type": _TEXT_FORMAT})
 
 
 ROUTES = (web.get(PATH, show),)
