@@ -7,6 +7,8 @@ import math
 from ccdtasks.times import duration_text, size_text
 
 CURRENCY_SIGNS = frozenset("$€£¥₩₹₽₺₫₪₱฿₴₦₿") | {"US$", "A$", "C$", "HK$", "NZ$", "R$", "S$"}
+_SIGNS_OF = {"USD": "$", "EUR": "€", "GBP": "£", "JPY": "¥", "INR": "₹", "KRW": "₩"}
+"""Sessions name currencies by their codes (ISO 4217), people by their signs."""
 _SCALES = ((1e12, "T"), (1e9, "G"), (1e6, "M"))
 MINUS = "−"
 
@@ -29,8 +31,8 @@ def number_text(number: float, *, short: bool = False) -> str:
 
 
 def amount_text(number: float, unit: str | None = None, *, short: bool = False) -> str:
-    """`$342`, `342 USD`, `−4 %`, `21.5 °C`; the unit `s` makes a duration, `bytes` a size."""
-    unit = (unit or "").strip()
+    """`$342` (of USD too), `$11.50`, `342 CHF`, `−4 %`, `21.5 °C`; the unit `s` makes a duration, `bytes` a size."""
+    unit = unit_text(unit)
     if unit in ("s", "seconds") and math.isfinite(number):
         return _seconds_text(number)
     if unit == "bytes" and math.isfinite(number):
@@ -39,8 +41,15 @@ def amount_text(number: float, unit: str | None = None, *, short: bool = False) 
     if not unit:
         return said
     if unit in CURRENCY_SIGNS:
-        return f"{MINUS}{unit}{said[1:]}" if said.startswith(MINUS) else f"{unit}{said}"
+        said = _with_cents(abs(number), number_text(abs(number), short=short))
+        return f"{MINUS if number < 0 else ''}{unit}{said}"
     return f"{said} {unit}"
+
+
+def unit_text(unit: str | None) -> str:
+    """The unit as it is shown, the same for what means the same: `$` for USD."""
+    unit = (unit or "").strip()
+    return _SIGNS_OF.get(unit, unit)
 
 
 def change_text(before: float, now: float, unit: str | None = None) -> str:
@@ -70,6 +79,12 @@ def _seconds_text(seconds: float) -> str:
     if size < 10 and size != int(size):
         return f"{sign}{_trimmed(f'{size:.1f}')} s" if size >= 0.05 else f"{sign}{size * 1000:.0f} ms"
     return sign + duration_text(size)
+
+
+def _with_cents(size: float, said: str) -> str:
+    """`11.50` for `11.5`: a price has two digits of cents or none."""
+    is_cut_short = "." in said and said[-2] == "." and said[-1].isdigit() and round(size, 1) == round(size, 2)
+    return f"{said}0" if is_cut_short else said
 
 
 def _trimmed(digits: str) -> str:

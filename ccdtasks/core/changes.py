@@ -17,9 +17,9 @@ from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from ccdtasks.amounts import amount_text, change_text, percent_text
+from ccdtasks.amounts import amount_text, change_text, percent_text, unit_text
 from ccdtasks.core.numbers import read_number
-from ccdtasks.core.results import Cell, Result, Table, Value, columns_of
+from ccdtasks.core.results import Cell, Result, Table, columns_of
 from ccdtasks.core.text import clean_line
 
 _LISTED = 20
@@ -39,12 +39,16 @@ _NAMING = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class ValueChange:
-    """A value that is another one now. `before` is None for a new one, `now` for one that is gone."""
+    """A value that is another one now. `before` is None for a new one, `now` for one that is gone.
+
+    `unit_before`: where it was counted in another unit, which nothing can be reckoned from.
+    """
 
     name: str
     before: float | None
     now: float | None
     unit: str | None = None
+    unit_before: str | None = None
 
     def text(self) -> str:
         """`lowest_price: $412 → $378 (−8 %)`."""
@@ -52,6 +56,8 @@ class ValueChange:
             return f"{self.name}: {amount_text(self.now or 0, self.unit)} (new)"
         if self.now is None:
             return f"{self.name}: gone (was {amount_text(self.before, self.unit)})"
+        if self.unit_before is not None:
+            return f"{self.name}: {amount_text(self.before, self.unit_before)} → {amount_text(self.now, self.unit)}"
         return f"{self.name}: {change_text(self.before, self.now, self.unit)}"
 
 
@@ -203,15 +209,13 @@ def _compare_values(before: Result, now: Result) -> Iterable[ValueChange]:
         old = before.values.get(name)
         if old is None:
             yield ValueChange(name, None, value.number, value.unit)
+        elif old.unit and value.unit and unit_text(old.unit) != unit_text(value.unit):
+            yield ValueChange(name, old.number, value.number, value.unit, old.unit)
         elif old.number != value.number:
-            yield ValueChange(name, old.number, value.number, _unit(old, value))
+            yield ValueChange(name, old.number, value.number, value.unit or old.unit)
     for name, value in before.values.items():
         if name not in now.values:
             yield ValueChange(name, value.number, None, value.unit)
-
-
-def _unit(old: Value, new: Value) -> str | None:
-    return new.unit or old.unit
 
 
 def _tables(before: Result, now: Result) -> Iterable[tuple[str | None, Table, Table]]:

@@ -50,7 +50,10 @@ class Links:
 
     def require_file(self, artifact_id: UUID, token: str) -> None:
         """Raises BadLink or ExpiredLink unless `token` opens this file."""
-        self._require(_FILE, artifact_id, token)
+        try:
+            self._require(_FILE, artifact_id, token)
+        except (BadLink, ExpiredLink) as error:
+            raise type(error)(error.message, "in Discord, /task-files gives a new one") from None
 
     def _public(self, path: str) -> str | None:
         return self._public_url + path if self._public_url else None

@@ -198,15 +198,17 @@ async def _chain(session: AsyncSession, run: TaskRun) -> list[Try]:
 
 
 async def _history(session: AsyncSession, run: TaskRun, result: Result | None) -> dict[str, list[Point]]:
-    """The first few values of the result as the latest completed runs up to this one found them."""
+    """The first few values of the result as the latest good runs with the same values up to this one found them."""
     history = {}
     for name in [*result.values][:_CHARTS] if result else ():
         query = (
-            select(RunValue.at, RunValue.number, RunValue.unit)
+            select(RunValue.at, RunValue.number, RunValue.unit, TaskRun.parameters)
+            .join(TaskRun, TaskRun.id == RunValue.run_id)
             .where(RunValue.task_id == run.task_id, RunValue.name == name)
             .where(RunValue.at <= (run.completed_at or datetime.max.replace(tzinfo=UTC)))
             .order_by(RunValue.at.desc())
             .limit(_POINTS)
         )
-        history[name] = [Point(*row) for row in reversed((await session.execute(query)).all())]
+        rows = reversed((await session.execute(query)).all())
+        history[name] = [Point(*point) for *point, values in rows if values == run.parameters]
     return history

@@ -201,7 +201,7 @@ def _evaluated(rule: str, known: Mapping[str, Any]) -> Any:
 
 def _unknown(name: str, known: Mapping[str, Any]) -> str:
     if name.startswith(_PREVIOUS) and name.removeprefix(_PREVIOUS) in known:
-        return "there is no earlier run to compare with yet."
+        return "there is no earlier run to compare with yet, or only one in another unit."
     near = get_close_matches(name, known, n=1)
     named = [each for each in known if each not in _COUNTS and not each.startswith(_PREVIOUS)][:8]
     hint = f"; did you mean {near[0]}?" if near else f"; there are {', '.join(named)}." if named else "."
@@ -214,7 +214,7 @@ def _known(result: Result, changes: Changes | None, parameters: Mapping[str, Any
     if changes is not None:
         before = {name: value.number for name, value in result.values.items()}
         before |= {each.name: each.before for each in changes.values if each.before is not None}
-        gone = {each.name for each in changes.values if each.before is None}
+        gone = {each.name for each in changes.values if each.before is None or each.unit_before is not None}
         known |= {_PREVIOUS + _name(name): number for name, number in before.items() if name not in gone}
     known |= {_name(name): value.number for name, value in result.values.items()}
     counts = (rows, changes.new_rows if changes else rows, len(result.alerts), changes is None or not changes.is_empty)

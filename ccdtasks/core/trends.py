@@ -12,7 +12,7 @@ from sqlalchemy import literal_column, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import defer
 
-from ccdtasks.amounts import amount_text, percent_text
+from ccdtasks.amounts import amount_text, percent_text, unit_text
 from ccdtasks.core.artifacts import ArtifactDraft, Artifacts
 from ccdtasks.core.outbox import Outbox
 from ccdtasks.core.results import Result
@@ -133,11 +133,16 @@ def _main_first(result: Result, limit: Limit | None) -> list[str]:
 
 async def _trend(session: AsyncSession, run: TaskRun, name: str, result: Result) -> Trend:
     query = (
-        select(RunValue.at, RunValue.number, TaskRun.parameters)
+        select(RunValue.at, RunValue.number, RunValue.unit, TaskRun.parameters)
         .join(TaskRun, TaskRun.id == RunValue.run_id)
         .where(RunValue.task_id == run.task_id, RunValue.name == name, RunValue.at <= run.completed_at)
         .order_by(RunValue.at.desc())
         .limit(_POINTS)
     )
-    rows = [(at, number) for at, number, values in await session.execute(query) if values == run.parameters]
-    return Trend(name, result.values[name].unit, tuple(reversed(rows)))
+    unit = result.values[name].unit
+    rows = [
+        (at, number)
+        for at, number, of, values in await session.execute(query)
+        if values == run.parameters and unit_text(of or unit) == unit_text(unit or of)
+    ]
+    return Trend(name, unit, tuple(reversed(rows)))

@@ -30,6 +30,17 @@ def test_values_are_told_with_sign_and_base() -> None:
     assert found.lines() == ["lowest_price: $412 → $378 (−8 %)", "stops: 1 (new)", "seats: gone (was 3)"]
 
 
+def test_amounts_in_different_units_are_never_reckoned_with_each_other() -> None:
+    """A shop that shows dollars today and euros tomorrow did not become cheaper."""
+    in_dollars = {"values": {"price": {"number": 342, "unit": "USD"}, "fee": {"number": 5, "unit": "$"}}}
+    in_euros = {"values": {"price": {"number": 315, "unit": "EUR"}, "fee": {"number": 5, "unit": "USD"}}}
+    found = changed(in_dollars, in_euros)
+    assert found.lines() == ["price: $342 → €315"]
+    assert stored_changes({"changes": json.loads(json.dumps(found.as_json()))}) == found
+    same_number = {"values": {"price": {"number": 342, "unit": "EUR"}}}
+    assert changed({"values": {"price": {"number": 342, "unit": "USD"}}}, same_number).lines() == ["price: $342 → €342"]
+
+
 def test_rows_are_known_by_what_names_them_whatever_their_order_and_rank() -> None:
     now = [
         {"rank": 1, "flight": "UA 300", "airline": "United", "price": "$390"},
@@ -89,7 +100,10 @@ def test_numbers_are_written_as_people_write_them() -> None:
     assert change_text(412, 378) == "412 → 378 (−8 %)"
     assert change_text(0, 5, "€") == "€0 → €5"
     assert change_text(-2, 2, "°C") == "−2 °C → 2 °C"
-    assert amount_text(-3.5, "$") == "−$3.5"
+    assert amount_text(-3.5, "$") == "−$3.50"
+    assert amount_text(1_211.5, "USD") == "$1,211.50"
+    assert [amount_text(number, "EUR") for number in (12, 0.5, 0.034, 9.999)] == ["€12", "€0.50", "€0.034", "€10"]
+    assert amount_text(12, "CHF") == "12 CHF"
     assert amount_text(2847) == "2,847"
     assert amount_text(3905, "s") == "1 h 5 m"
     assert amount_text(8_300_000, "bytes") == "8.3 MB"

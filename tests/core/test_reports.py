@@ -171,6 +171,15 @@ async def test_values_are_shown_over_the_last_good_runs(core: Core, clock: Movea
     assert history["seats"][0].at == first.completed_at
 
 
+async def test_runs_that_looked_for_something_else_are_no_part_of_the_course(core: Core) -> None:
+    other = await _done(core, values={"lowest_price": 90})
+    async with core.db.write() as session:
+        (await session.get_one(TaskRun, other.run_id)).parameters = {"destination": "LAX"}
+    last = await _done(core, values={"lowest_price": 412})
+    history = (await core.reports.load(last.run_id)).history
+    assert [point.number for point in history["lowest_price"]] == [412]
+
+
 async def test_every_try_of_a_start_is_there(core: Core, clock: MoveableClock) -> None:
     first = await running(core)
     await fail(core, first)

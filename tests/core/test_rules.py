@@ -46,6 +46,9 @@ def test_the_value_of_the_run_before_can_be_compared_with() -> None:
     first = judge(rule, PRICE, None, {}, 0)
     assert first.is_told
     assert "no earlier run" in first.why
+    in_euros = judge(rule, PRICE, changes(ValueChange("Lowest price", 412, 342, "$", "EUR")), {}, 0)
+    assert in_euros.is_told
+    assert "another unit" in in_euros.why
 
 
 def test_change_and_alert_decide_without_a_condition() -> None:

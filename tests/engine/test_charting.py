@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -35,7 +36,7 @@ async def loop(core: Core, tmp_path: Path) -> AsyncIterator[ChartingLoop]:
         await store.close()
 
 
-async def ended(core: Core, values: dict[str, float], typed: str = "") -> Claim:
+async def ended(core: Core, values: dict[str, Any], typed: str = "") -> Claim:
     await core.runs.start(ANN, "ticket-checker", typed)
     claimed = await claim(core)
     await core.claims.created(claimed, "c" * 64)
@@ -82,6 +83,15 @@ async def test_runs_with_other_values_are_another_line(core: Core) -> None:
     await ended(core, {"price": 412})
     other = await ended(core, {"price": 90}, "where:LAX")
     assert await core.charting.of(other.run_id) is None
+
+
+async def test_what_was_counted_in_another_unit_is_no_part_of_the_line(core: Core) -> None:
+    await make_task(core)
+    for number, unit in ((412, "USD"), (380, "EUR"), (378, "$")):
+        last = await ended(core, {"price": {"number": number, "unit": unit}})
+    trends = await core.charting.of(last.run_id)
+    assert trends is not None
+    assert [number for _, number in trends.trends[0].points] == [412, 378]
 
 
 async def test_what_cannot_be_drawn_is_left_out_and_not_tried_for_ever(core: Core, tmp_path: Path) -> None:

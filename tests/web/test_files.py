@@ -149,6 +149,7 @@ async def test_a_link_that_has_expired_says_so(shop: Shop) -> None:
     answer, got = await _get(address)
     assert answer.status == 403
     assert b"expired" in got
+    assert b"/task-files gives a new one" in got
 
 
 async def test_without_a_link_the_login_decides(shop: Shop) -> None:

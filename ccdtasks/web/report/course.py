@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 from markupsafe import Markup
 
-from ccdtasks.amounts import amount_text, change_text
+from ccdtasks.amounts import amount_text, change_text, unit_text
 from ccdtasks.core.reports import Point
 from ccdtasks.core.results import Value
 from ccdtasks.web.report.words import Room
@@ -51,7 +51,7 @@ class Figure:
 
 def figure_of(name: str, value: Value, points: Sequence[Point], *, timezone: str, room: Room) -> Figure:
     """The value with what it was before; runs that counted in another unit are left out."""
-    same = [point for point in points if point.unit == value.unit]
+    same = [point for point in points if unit_text(point.unit) == unit_text(value.unit)]
     before = same[-2] if len(same) >= _FEWEST else None
     change = change_text(before.number, value.number, value.unit) if before and before.number != value.number else ""
     zone = ZoneInfo(timezone)
