@@ -152,6 +152,8 @@ class Cleanups:
                 if rule.files_only
                 else removal.delete_runs(session, still, delete_threads=rule.delete_threads)
             )
+            if len(still) < len(work.first_ids):  # who stays after all has lost these files all the same
+                await removal.note_gone(session, [file.id for file in work.files], self._clock.now())
             row.removed = {name: row.removed.get(name, 0) + number for name, number in gone.items()}
             row.cursor = work.cursor
 

@@ -107,10 +107,15 @@ async def forget_files(session: AsyncSession, firsts: Sequence[UUID], now: datet
     """Notes that the files of these starts are gone; everything else of them stays."""
     files = await files_of(session, firsts)
     removed = {"files": len(files), "size_bytes": sum(file.size_bytes for file in files)}
-    for file in files:
-        file.state, file.location, file.note = ArtifactState.MISSING, None, f"Cleaned up on {now:%Y-%m-%d}."
+    await note_gone(session, [file.id for file in files], now)
     await session.execute(update(TaskRun).where(TaskRun.id.in_(_all_of(firsts))).values(minio_artifacts=None))
     return removed
+
+
+async def note_gone(session: AsyncSession, file_ids: Sequence[UUID], now: datetime) -> None:
+    """Says of files that lie nowhere any more why that is."""
+    gone = {"state": ArtifactState.MISSING, "location": None, "note": f"Cleaned up on {now:%Y-%m-%d}."}
+    await session.execute(update(Artifact).where(Artifact.id.in_(file_ids)).values(**gone))
 
 
 async def delete_runs(session: AsyncSession, firsts: Sequence[UUID], *, delete_threads: bool) -> dict[str, int]:

@@ -181,7 +181,8 @@ async def test_a_container_that_may_exist_keeps_its_run(core: Core, clock: Movea
 
 async def test_a_run_tried_again_meanwhile_stays(core: Core, clock: MoveableClock) -> None:
     claimed = await running(core, retries={"attempts": 1})
-    await fail(core, claimed)
+    await core.claims.finish(claimed, Outcome(RunStatus.FAILED, Reason.TIMEOUT, artifacts=[FILE]))
+    await core.claims.removed(claimed)
     clock.advance(days=1)
     plan = await core.cleanups.plan(ANN, "ticket-checker", Wanted(older_than_days=0))
     await core.cleanups.start(ANN, plan.task.id, plan.rule)
@@ -190,6 +191,9 @@ async def test_a_run_tried_again_meanwhile_stays(core: Core, clock: MoveableCloc
     await core.attempts.retry(ANN, str(claimed.run_id))
     await core.cleanups.remove(work)
     assert len(await _left(core)) == 2
+    async with core.db.read() as session:
+        (file,) = await session.scalars(select(Artifact))
+    assert (file.state, file.note) == (ArtifactState.MISSING, "Cleaned up on 2026-01-18."), "its file is gone already"
     assert await core.cleanups.next_work() is None
 
 
