@@ -1,4 +1,4 @@
-"""Money over time: what a task may cost in a day and a person in a month, warned of at 80 %, refused at 100 %.
+"""Money: what a run may cost, a task in a day and a person in a month, warned of at 80 %, refused at 100 %.
 
 A run counts for the day and the month in which it started. What runs at present is watched by the gateway, which has
 the figures first; here is what was written, and the sentences.
@@ -26,7 +26,8 @@ from ccdtasks.db.models import Task, TaskRun, UserSettings
 from ccdtasks.errors import LimitReached
 from ccdtasks.times import Clock
 
-_SHARES = (100, 80)
+_WARNED = 80
+_SHARES = (100, _WARNED)
 _ONE_DAY = timedelta(days=1)
 
 
@@ -59,8 +60,7 @@ class Budget:
     @property
     def warning(self) -> str:
         """The sentence for one that soon will be."""
-        share = int(self.spent_usd * 100 / self.limit_usd)
-        return f"{self.name} is {share} % used: ${self.spent_usd:.2f} of ${self.limit_usd:.2f}."
+        return _warning(self.name, self.spent_usd, self.limit_usd)
 
     @property
     def reached(self) -> int:
@@ -92,9 +92,16 @@ class Budgets:
                 wait_s = (budget.ends_at - now).total_seconds()
                 raise LimitReached(budget.used_up_text, budget.hint, retry_after_s=wait_s)
 
-    async def note_spending(self, session: AsyncSession, run: TaskRun) -> None:
-        """Tells in the run's thread, once a period, that 80 % or all of a budget is spent."""
+    async def note_spending(self, session: AsyncSession, run: TaskRun, before_usd: Decimal) -> None:
+        """Tells in the run's thread, once a period, that 80 % or all of a budget is spent.
+
+        `before_usd`: what the run had cost so far. Of its own budget 80 % are told; all of it ends the run.
+        """
         task = await session.get_one(Task, run.task_id)
+        limit_usd, spent_usd = self._of_run(task), run.cost_usd or Decimal(0)
+        if before_usd * 100 < limit_usd * _WARNED <= spent_usd * 100 < limit_usd * 100:
+            payload = {"about": "budget", "text": _warning("This run's budget", spent_usd, limit_usd), "until": None}
+            await self._outbox.put(session, run, f"budget:run:{_WARNED}", MessageType.NOTIFICATION, payload)
         for budget in await self._of_task(session, task, run.started_at or self._clock.now()):
             if budget.reached and await self._is_news(session, task, budget):
                 payload = {"about": "budget", "text": budget.warning, "until": None}
@@ -117,6 +124,9 @@ class Budgets:
             return False
         holder.budget_warned = f"{budget.period} {budget.reached}"
         return True
+
+    def _of_run(self, task: Task) -> Decimal:
+        return read_config(task.config).budget_usd or self._config.claude.max_budget_usd
 
     async def _of_task(self, session: AsyncSession, task: Task, at: datetime) -> list[Budget]:
         return [
@@ -159,6 +169,10 @@ class Budgets:
             spent_usd=await _spent(session, TaskRun.owner_user_id == owner, since, ends_at),
             ends_at=ends_at,
         )
+
+
+def _warning(name: str, spent_usd: Decimal, limit_usd: Decimal) -> str:
+    return f"{name} is {int(spent_usd * 100 / limit_usd)} % used: ${spent_usd:.2f} of ${limit_usd:.2f}."
 
 
 def _raised(task: Task, limit_usd: Decimal) -> str:

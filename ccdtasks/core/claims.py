@@ -240,8 +240,9 @@ class Claims:
             attempt.cost_usd = cost_usd
             if egress is not None:
                 attempt.egress = clean_json(dict(egress))
+            before_usd = run.cost_usd or Decimal(0)
             await recording.sum_usage(session, run)
-            await self._budgets.note_spending(session, run)
+            await self._budgets.note_spending(session, run, before_usd)
         self._publish(RunChanged(claim.run_id), MessagePending(claim.run_id))
 
     async def look(self, claim: Claim) -> Wish:

@@ -33,8 +33,9 @@ async def _spend(core: Core, claimed: Claim, usd: str) -> None:
     await core.claims.meter(claimed, {"claude-sonnet-5": {"input": 1}}, Decimal(usd))
 
 
-async def _warnings(core: Core) -> list[str]:
-    return [row.payload["text"] for row in await all_messages(core) if row.key.startswith("budget:")]
+async def _warnings(core: Core, *of: str) -> list[str]:
+    kinds = tuple(f"budget:{each}" for each in of or ("day", "month"))
+    return [row.payload["text"] for row in await all_messages(core) if row.key.startswith(kinds)]
 
 
 async def test_a_day_is_warned_of_once_and_then_refused(core: Core, clock: MoveableClock) -> None:
@@ -56,6 +57,17 @@ async def test_a_day_is_warned_of_once_and_then_refused(core: Core, clock: Movea
     assert len((await core.runs.page(ANN)).rows) == 1  # the refused start left nothing
     clock.set(datetime(2026, 1, 18, 0, 0, tzinfo=UTC))
     await core.runs.start(ANN, "ticket-checker")
+
+
+async def test_a_run_is_warned_of_its_own_budget_once(core: Core) -> None:
+    claimed = await running(core, budget_usd="1.00")
+    for usd in ("0.79", "0.80", "0.85", "0.85"):
+        await _spend(core, claimed, usd)
+    assert await _warnings(core, "run") == ["This run's budget is 80 % used: $0.80 of $1.00."]
+    assert "budget:run:80" in await told(core, claimed.run_id)
+    at_once = await running(core, "other", budget_usd="1.00")
+    await _spend(core, at_once, "1.20")  # the gateway ends it, and that is told
+    assert len(await _warnings(core, "run")) == 1
 
 
 async def test_a_day_is_the_tasks_own(core: Core, clock: MoveableClock) -> None:

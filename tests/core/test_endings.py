@@ -304,7 +304,7 @@ async def test_files_get_names_that_harm_nobody(core: Core) -> None:
             "a (3).csv",
             "file",
             "file (2)",
-            "x" * 100 + ".png",
+            "x" * 180 + ".png",
             "d.txt",
             "über.pdf",
             "final.png",
