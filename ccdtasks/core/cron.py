@@ -176,7 +176,9 @@ def read_cron(text: str) -> Cron:
     fields = plain.split()
     if len(fields) != len(_FIELDS):
         count = "is empty" if not fields else f"has {len(fields)} field{'' if len(fields) == 1 else 's'}"
-        raise Invalid("cron", f"A cron expression has five fields, this one {count}.", _EXAMPLE)
+        macro = f"@{plain.lower()}"
+        hint = f"did you mean {macro}?" if macro in _MACROS else _EXAMPLE
+        raise Invalid("cron", f"A cron expression has five fields, this one {count}.", hint)
     checked = " ".join(field.check(part) for field, part in zip(_FIELDS, fields, strict=True))
     try:
         found = next(CronSim(checked, datetime(2026, 1, 1)), None)  # noqa: DTZ001  any start will do

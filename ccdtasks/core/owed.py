@@ -11,7 +11,7 @@ from uuid import UUID
 from ccdtasks.config import ScheduleConfig
 from ccdtasks.core.parameters import fill, from_rows
 from ccdtasks.core.taskconfig import TaskConfig, read_config
-from ccdtasks.core.timezones import find_zone
+from ccdtasks.core.timezones import find_zone, wall_of
 from ccdtasks.core.timing import Timing, stored_timing
 from ccdtasks.db.enums import RunStatus, Trigger
 from ccdtasks.errors import CcdError
@@ -86,8 +86,10 @@ class Owed:
         return UUID(str(waiting[0].id)) if waiting else None
 
     def stagger(self, jitter_s: int) -> timedelta:
-        """How long after the full hour this task's runs start: always the same for one task."""
-        if not jitter_s or self.is_late or self.is_once or self.scheduled_for.minute:
+        """How long after the full hour of its own clock this task's runs start: always the same for one task."""
+        if not jitter_s or self.is_late or self.is_once:
+            return timedelta(0)
+        if wall_of(self.scheduled_for, find_zone(self.task.schedule_timezone)).minute:  # India is half an hour apart
             return timedelta(0)
         return timedelta(seconds=int.from_bytes(self.task.id.bytes[:4]) % (jitter_s + 1))
 

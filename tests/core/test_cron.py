@@ -52,6 +52,7 @@ def following(expression: str, zone: ZoneInfo, start: datetime, end: datetime) -
         ("", "A cron expression has five fields, this one is empty.", "five fields"),
         ("0 0 31 2 *", "`0 0 31 2 *` never happens: no month that it names has such a day.", "check the day"),
         ("0 0 31 4,6,9,11 *", "`0 0 31 4,6,9,11 *` never happens: no month that it names has such a day.", ""),
+        ("Daily", "A cron expression has five fields, this one has 1 field.", "did you mean @daily?"),
         ("@dayly", "There is no shorthand `@dayly`.", "did you mean @daily?"),
         ("@reboot", "`@reboot` is no time.", "use @daily"),
         ("٣ * * * *", "There is no such minute: `٣`.", ""),

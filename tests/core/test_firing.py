@@ -438,6 +438,23 @@ async def test_the_full_hour_is_staggered_the_same_way_each_time(config: Config,
         assert set(half.values()) == {0}
 
 
+async def test_the_full_hour_is_that_of_the_tasks_own_clock(config: Config, clock: MoveableClock) -> None:
+    """At 15:30 UTC it is nine in the evening in India."""
+    late = config.model_copy(update={"schedule": ScheduleConfig(jitter_s=300)})
+    async with open_core(late, clock) as core:
+        for number in range(5):
+            await make_task(core, f"full-{number}")
+            await core.schedules.set(ANN, f"full-{number}", "0 22 * * *", "Asia/Kolkata")
+            await make_task(core, f"half-{number}")
+            await core.schedules.set(ANN, f"half-{number}", "30 22 * * *", "Asia/Kolkata")
+        for are_staggered in (True, False):
+            clock.advance(minutes=60 if are_staggered else 30)
+            await core.firing.fire_due()
+            fresh = [run for run in await runs(core) if run.scheduled_for == clock.now()]
+            assert len(fresh) == 5
+            assert any(run.not_before for run in fresh) == are_staggered
+
+
 async def test_owners_take_turns_when_many_are_due_at_once(core: Core, clock: MoveableClock) -> None:
     for name in ("a", "b", "c"):
         await scheduled(core, name=name)
