@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
@@ -73,7 +72,7 @@ async def load(card: Card, shelf: Shelf | None) -> Card:
         files=tuple(done.files),
         artifacts=(),
         image=card.image if shown else None,
-        body=join(_room_for(card.body, notes), "\n".join(notes)),
+        ending=join(card.ending, "\n".join(notes)),
         instead="\n".join(done.places),
     )
 
@@ -107,9 +106,3 @@ def _shown_name(artifact: Artifact) -> str:
 
 def _more(count: int) -> str:
     return f"… and {count} more files: /task-files"
-
-
-def _room_for(body: str, notes: Sequence[str]) -> str:
-    """Notes come last and must not be cut, so the text gives way."""
-    room = text.EMBED_DESCRIPTION - sum(len(note) + 1 for note in notes) - 2
-    return text.clamp(body, max(room, 200)) if notes else body

@@ -8,13 +8,14 @@ from uuid import UUID
 
 import pytest
 
+from ccdtasks.bot.cards import result as result_card
 from ccdtasks.bot.cards.details import PAGE
 from ccdtasks.config import Config, ServerConfig
 from ccdtasks.core.access import SHELL
 from ccdtasks.core.endings import Outcome
 from ccdtasks.core.results import read_result
 from ccdtasks.db.enums import ArtifactKind, Reason, RunStatus
-from ccdtasks.db.models import TaskRun
+from ccdtasks.db.models import Artifact, TaskRun
 from tests.bot.conftest import World, embed_of
 
 PROMPT = "Find flights from {origin=SFO} to {destination=HNL} under {price_threshold=$400}"
@@ -178,6 +179,43 @@ async def test_rows_are_turned_by_the_page_even_after_a_restart(world: World) ->
     assert embed_of(page).title == f"rows 1 to {PAGE} of 10,000"
     other = await world.alice.click(page.response, label="Table 2 of 2")
     assert embed_of(other).title == "hotels, rows 1 to 1 of 1"
+
+
+async def test_nothing_that_matters_is_cut_off_below_long_rows_and_a_long_summary(world: World) -> None:
+    await make(world, notify="lowest_price < price_limit")
+    long = {
+        "summary": "long text " * 200,
+        "items": [{"name": f"{number} {'x' * 90}", **{f"c{n}": "y" * 150 for n in range(20)}} for number in range(9)],
+        "alerts": [{"text": "a" * 900, "severity": "critical"} for _ in range(20)],
+        "evidence_url": "https://shop.example/found",
+    }
+    await run(world, result(412, **{**long, "alerts": []}))
+    await run(world, result(378, **long))
+    shown = said(world.thread("ticket-checker").history()[-1])
+    for words in (
+        "long text",
+        "1\\. **0 xxx",
+        "⚠ The rule",
+        "$412 → $378 (−8 %)",
+        "🔔 aaa",
+        "https://shop.example/found",
+    ):
+        assert words in shown
+
+
+def test_what_each_result_brings_goes_before_what_else_there_is() -> None:
+    kinds = {
+        "a.csv": ArtifactKind.TABLE,
+        "b.bin": ArtifactKind.DOWNLOAD,
+        "chart.png": ArtifactKind.CHART,
+        "final.png": ArtifactKind.SCREENSHOT,
+        "results-a.csv": ArtifactKind.TABLE,
+        "results.csv": ArtifactKind.TABLE,
+        "results.json": ArtifactKind.RESULT,
+    }
+    artifacts = [Artifact(name=name, kind=kind) for name, kind in kinds.items()]
+    sent = [each.name for each in result_card.sendable(artifacts, artifacts[3])]
+    assert sent == ["chart.png", "results.csv", "final.png", "results.json", "a.csv", "results-a.csv", "b.bin"]
 
 
 @pytest.mark.parametrize("label", ["Run Again", "Adjust", "View Details", "View Full Report"])

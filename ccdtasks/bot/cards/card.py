@@ -9,6 +9,9 @@ from typing import Any, Literal
 from ccdtasks.bot import text
 from ccdtasks.db.models import Artifact
 
+_FEWEST = 200
+"""So much of a body is shown, however long its ending."""
+
 
 @dataclass(frozen=True, slots=True)
 class Button:
@@ -38,11 +41,12 @@ class Card:
     """One message. `body` and `title` are Discord's Markdown, already harmless; `ping` is a user who is called.
 
     `artifacts` are files of the run that are sent along; `image` names the one that the card shows inside; `instead`
-    says where they are when they cannot be sent.
+    says where they are when they cannot be sent. `ending` stands below the body, which gives way to it.
     """
 
     title: str = ""
     body: str = ""
+    ending: str = ""
     colour: int = 0x80848E
     footer: str = ""
     content: str = ""
@@ -60,7 +64,7 @@ class Card:
 
     def embed(self) -> dict[str, Any] | None:
         """The embed as Discord's API takes it, or None for a card of plain text."""
-        if not (self.title or self.body or self.footer):
+        if not (self.title or self.body or self.ending or self.footer):
             return None
         title = text.clamp(self.title, text.EMBED_TITLE)
         footer = text.clamp(self.footer, text.EMBED_FOOTER)
@@ -68,8 +72,8 @@ class Card:
         made: dict[str, Any] = {"type": "rich", "color": self.colour}
         if title:
             made["title"] = title
-        if self.body.strip():
-            made["description"] = text.clamp(self.body, room)
+        if self.body.strip() or self.ending:
+            made["description"] = self._description(room)
         if footer:
             made["footer"] = {"text": footer}
         if self.image:
@@ -79,8 +83,12 @@ class Card:
     def without_artifacts(self, note: str) -> Card:
         """The same card when its files cannot be sent: with their places, else with `note`."""
         words = self.instead or note
-        body = text.clamp(self.body, text.EMBED_DESCRIPTION - len(words) - 2)
-        return replace(self, artifacts=(), files=(), image=None, body=join(body, words), instead="")
+        body = self._description(text.EMBED_DESCRIPTION - len(words) - 2)
+        return replace(self, artifacts=(), files=(), image=None, body=body, ending=words, instead="")
+
+    def _description(self, room: int) -> str:
+        ending = text.clamp(self.ending, max(room - _FEWEST, 0))
+        return join(text.clamp(self.body, room - len(ending) - 2) if ending else text.clamp(self.body, room), ending)
 
 
 def join(*parts: str, gap: str = "\n\n") -> str:

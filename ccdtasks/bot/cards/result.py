@@ -18,7 +18,9 @@ from ccdtasks.db.enums import ArtifactKind
 from ccdtasks.db.models import Artifact, TaskRun
 
 _FORMATTING = re.compile(r"[*`~|]+|__")
-_CHANGES = 5
+_CHANGES, _SECTION = 5, 700
+_OURS = ("results.csv", "results.json", "summary.md")
+"""What a result always brings along goes before what else there is, for a message takes ten files."""
 _SENT = (
     ArtifactKind.CHART, ArtifactKind.TABLE, ArtifactKind.SCREENSHOT, ArtifactKind.RESULT, ArtifactKind.DOWNLOAD
 )  # fmt: skip
@@ -67,12 +69,13 @@ def told(view: RunView, payload: Mapping[str, Any], _now: datetime) -> Card:
     return Card(
         title=title(view, look_of(run).sign, look_of(run).word),
         body=_body(view),
+        ending=_ending(view),
         colour=look_of(run).colour,
         footer=figures.small_print(run),
         ping=run.owner_user_id if payload.get("ping", view.task.notify_on_complete) else None,
         content=text.clamp(answer(run), 200),
         buttons=_buttons(run),
-        artifacts=_sendable(view.artifacts, shot),
+        artifacts=sendable(view.artifacts, shot),
         image=image.name if image else None,
     )
 
@@ -88,7 +91,10 @@ def quiet(view: RunView) -> Card:
     why = str((run.news or {}).get("why") or "")
     return Card(
         title=title(view, look_of(run).sign, look_of(run).word),
-        body=join(_body(view), text.plain(f"Not told, by your rule: {why[:1].lower()}{why[1:]}", 400) if why else ""),
+        body=_body(view),
+        ending=join(
+            _ending(view), text.plain(f"Not told, by your rule: {why[:1].lower()}{why[1:]}", 400) if why else ""
+        ),
         colour=look_of(run).colour,
         footer=figures.small_print(run),
         buttons=_buttons(run),
@@ -109,8 +115,17 @@ def _body(view: RunView) -> str:
         text.markdown(summary, SUMMARY_SHOWN),
         "All of it is in summary.md." if is_cut else "",
         figures.tables_text(view.tables),
-        figures.values_text(found.values) if found else "",
-        "\n".join([*news_lines(view), figures.alerts_text(found.alerts) if found else ""]).strip(),
+    )
+
+
+def _ending(view: RunView) -> str:
+    """What must be seen however long summary and rows are: values, what is new, alerts, and where."""
+    run, found = view.run, view.result
+    news = text.clamp("\n".join(news_lines(view)), _SECTION)
+    alerts = text.clamp(figures.alerts_text(found.alerts), _SECTION) if found else ""
+    return join(
+        text.clamp(figures.values_text(found.values), _SECTION) if found else "",
+        join(news, alerts, gap="\n"),
         source(found.evidence_url if found and found.evidence_url else run.final_url),
     )
 
@@ -118,7 +133,7 @@ def _body(view: RunView) -> str:
 def news_lines(view: RunView) -> list[str]:
     """What is new since the last good run, or that nothing is; and what the rule says of it."""
     news, changes = view.run.news or {}, stored_changes(view.run.news)
-    said = []
+    said = [f"⚠ {text.plain(news.get('why', ''), 400)}"] if news.get("is_broken") else []
     if changes is not None and changes.is_empty and view.result and view.run.completed_at:
         same = unchanged_text(changes, view.result, view.run.completed_at, view.task.schedule_timezone)
         said.append(text.plain(same, 200))
@@ -127,9 +142,7 @@ def news_lines(view: RunView) -> list[str]:
         said += [f"↔ {text.plain(line, 300)}" for line in lines[:_CHANGES]]
         if len(lines) > _CHANGES:
             said.append(f"and {len(lines) - _CHANGES} more changes in View Details")
-    if news.get("is_broken"):
-        said.append(f"⚠ {text.plain(news.get('why', ''), 400)}")
-    elif news.get("is_told") and news.get("why"):
+    if not news.get("is_broken") and news.get("is_told") and news.get("why"):
         said.append(f"🔔 {text.plain(news['why'], 400)}")
     return said
 
@@ -165,7 +178,15 @@ def chart_of(artifacts: Sequence[Artifact]) -> Artifact | None:
     return next((each for each in artifacts if each.kind is ArtifactKind.CHART), None)
 
 
-def _sendable(artifacts: Sequence[Artifact], shot: Artifact | None) -> tuple[Artifact, ...]:
+def sendable(artifacts: Sequence[Artifact], shot: Artifact | None) -> tuple[Artifact, ...]:
     """The files a result brings along, what people look at first in front. Those that are too many are named."""
     chosen = [a for a in artifacts if a is shot or (a.kind in _SENT and a.kind is not ArtifactKind.SCREENSHOT)]
-    return tuple(sorted(chosen, key=lambda a: _SENT.index(a.kind)))
+    return tuple(sorted(chosen, key=_place))
+
+
+def _place(artifact: Artifact) -> tuple[int, int]:
+    """The chart, our table, the picture, our other files; then the further tables and files of the run."""
+    if artifact.name in _OURS:
+        return (1 if artifact.name == _OURS[0] else 3), _OURS.index(artifact.name)
+    own = {ArtifactKind.CHART: 0, ArtifactKind.SCREENSHOT: 2}
+    return own.get(artifact.kind, 4), _SENT.index(artifact.kind)
