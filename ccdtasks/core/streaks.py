@@ -12,7 +12,15 @@ from ccdtasks.db.enums import MessageType, Reason, RunStatus, Trigger
 from ccdtasks.db.models import ScheduleHistory, Task, TaskRun
 
 LONGEST = 5
-_OF_THE_BOX = frozenset({Reason.MODEL_AUTH, Reason.ENGINE_UNAVAILABLE, Reason.IMAGE_MISSING, Reason.DISK_FULL})
+_OF_THE_BOX = frozenset(
+    {
+        Reason.MODEL_AUTH,
+        Reason.MODEL_UNAVAILABLE,
+        Reason.ENGINE_UNAVAILABLE,
+        Reason.IMAGE_MISSING,
+        Reason.DISK_FULL,
+    }
+)
 """What fails every task alike says nothing about this one."""
 
 

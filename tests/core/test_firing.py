@@ -392,11 +392,11 @@ async def test_five_failures_in_a_row_pause_the_task(core: Core, clock: Moveable
 
 async def test_what_breaks_the_row_of_failures(core: Core, clock: MoveableClock) -> None:
     await scheduled(core, retries={"attempts": 1})
-    for reason in (Reason.BLOCKED, Reason.TIMEOUT, Reason.IMAGE_MISSING, Reason.BLOCKED):
+    for reason in (Reason.BLOCKED, Reason.TIMEOUT, Reason.IMAGE_MISSING, Reason.MODEL_UNAVAILABLE, Reason.BLOCKED):
         clock.advance(hours=1)
         await core.firing.fire_due()
         await fail(core, await _running(core), reason)
-    assert (await core.tasks.find(ANN, "ticket-checker")).schedule_failures == 3  # a missing image is the box's fault
+    assert (await core.tasks.find(ANN, "ticket-checker")).schedule_failures == 3  # two were not its fault
     await core.runs.start(ANN, "ticket-checker")
     await fail(core, await _running(core), Reason.BLOCKED)  # by hand
     assert (await core.tasks.find(ANN, "ticket-checker")).schedule_failures == 3
