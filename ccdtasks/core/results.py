@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -93,10 +93,9 @@ def read_result(given: Mapping[str, Any]) -> Result:
     tables = given.get("tables") or {}
     if not isinstance(tables, Mapping):
         raise _wrong("tables", "an object of tables by name")
-    named = {
-        clean_line(name, 100): _table(rows, f"tables.{name}"[:60], cut)
-        for name, rows in _some(tables, MAX_TABLES, "tables", cut)
-    }
+    named: dict[str, Table] = {}
+    for name, rows in _some(tables, MAX_TABLES, "tables", cut):
+        named[_free_name(name, 100, named)] = _table(rows, f"tables.{name}"[:60], cut)
     evidence_url = given.get("evidence_url")
     return Result(
         summary=clean_text(summary, MAX_SUMMARY),
@@ -138,20 +137,21 @@ def _table(rows: object, where: str, cut: list[str]) -> Table:
         raise _wrong(where, "a list of rows")
     if len(rows) > MAX_ROWS:
         cut.append(f"{len(rows) - MAX_ROWS:,} rows of {clean_line(where, 60)}")
-    columns: dict[str, None] = {}
+    columns: dict[object, str] = {}
     table: Table = []
     for row in rows[:MAX_ROWS]:
         if not isinstance(row, Mapping):
             raise _wrong(f"each row of {where}", "an object of column names and values")
         cells: dict[str, Cell] = {}
         for name, value in row.items():
-            column = clean_line(name, 80)
-            if column not in columns:
+            if name not in columns:
                 if len(columns) >= MAX_COLUMNS:
                     cut.append(f"columns of {clean_line(where, 60)} beyond {MAX_COLUMNS}")
                     continue
-                columns[column] = None
-            cells[column] = _cell(value)
+                columns[name] = _free_name(name, 80, columns.values())
+            if isinstance(value, str) and len(value) > MAX_CELL:
+                cut.append(f"texts of {clean_line(where, 60)} beyond {MAX_CELL:,} characters")
+            cells[columns[name]] = _cell(value)
         table.append(cells)
     return table
 
@@ -190,7 +190,7 @@ def _values(given: object, cut: list[str]) -> dict[str, Value]:
         number = _number(given_number)
         if number is None:
             raise _wrong(f"values.{name}", "a finite number, or {number, unit}")
-        values[clean_line(name, 80)] = Value(number, clean_line(unit, 20) if unit else None)
+        values[_free_name(name, 80, values)] = Value(number, clean_line(unit, 20) if unit else None)
     return values
 
 
@@ -220,6 +220,16 @@ def _some(given: Mapping[Any, Any], most: int, where: str, cut: list[str]) -> li
     if len(given) > most:
         cut.append(f"{len(given) - most:,} {where}")
     return list(given.items())[:most]
+
+
+def _free_name(given: object, limit: int, taken: Collection[str]) -> str:
+    """The name on one line; one that looks like another is numbered, so that neither takes the other's place."""
+    name = free = clean_line(given, limit)
+    number = 1
+    while free in taken:
+        number += 1
+        free = f"{name} ({number})"
+    return free
 
 
 def _wrong(where: str, wanted: str) -> Invalid:

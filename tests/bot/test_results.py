@@ -186,6 +186,7 @@ async def test_nothing_that_matters_is_cut_off_below_long_rows_and_a_long_summar
     long = {
         "summary": "long text " * 200,
         "items": [{"name": f"{number} {'x' * 90}", **{f"c{n}": "y" * 150 for n in range(20)}} for number in range(9)],
+        "tables": {"articles": [{"text": "t" * 3000}]},
         "alerts": [{"text": "a" * 900, "severity": "critical"} for _ in range(20)],
         "evidence_url": "https://shop.example/found",
     }

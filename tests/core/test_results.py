@@ -99,6 +99,22 @@ def test_what_is_too_large_is_cut_and_said() -> None:
     assert stored_result(result.as_json()) == result
 
 
+def test_names_that_look_the_same_do_not_take_each_others_place() -> None:
+    rows = [{"price ": 1, "price": 2, "n" * 90: 3, "n" * 91: 4}] * 2
+    result = read_result(
+        {"items": rows, "tables": {"a": [{"x": 1}], "a\n": [{"x": 2}]}, "values": {"v": 1, "v\x00": 2}}
+    )
+    assert [[*row.values()] for row in result.items] == [[1, 2, 3, 4]] * 2
+    assert [*result.items[0]][:2] == ["price", "price (2)"]
+    assert result.tables == {"a": [{"x": 1}], "a (2)": [{"x": 2}]}
+    assert result.values == {"v": Value(1), "v (2)": Value(2)}
+
+
+def test_a_long_cell_is_cut_and_said() -> None:
+    result = read_result({"items": [{"article": "a" * 5000}, {"article": "b" * 3000}]})
+    assert result.cut == ("texts of items beyond 2,000 characters",)
+
+
 def test_numbers_beyond_what_json_readers_agree_on_are_kept() -> None:
     """Ids of parcels and posts have 18 digits and more, and a value may be counted in the smallest of units."""
     result = read_result(

@@ -126,6 +126,7 @@ def _ending(view: RunView) -> str:
     return join(
         text.clamp(figures.values_text(found.values), _SECTION) if found else "",
         join(news, alerts, gap="\n"),
+        text.plain(f"Too long, and left out: {', '.join(found.cut)}.", 300) if found and found.cut else "",
         source(found.evidence_url if found and found.evidence_url else run.final_url),
     )
 
