@@ -22,6 +22,7 @@ VERBS = {
     "/task-queue": "ccdtasks queue",
     "/task-retry": "ccdtasks retry",
     "/task-logs": "ccdtasks logs",
+    "/task-files": "ccdtasks files",
     "/task-start": "ccdtasks run",
     "/task-status": "ccdtasks runs",
     "/task-stop": "ccdtasks stop",

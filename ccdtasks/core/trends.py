@@ -70,7 +70,9 @@ class Charting:
     async def of(self, run_id: UUID) -> Trends | None:
         """The values of a run over the runs before it; None when there is nothing to compare them with."""
         async with self._db.read() as session:
-            run = await session.get_one(TaskRun, run_id, options=[defer(TaskRun.result_data, raiseload=True)])
+            run = await session.get(TaskRun, run_id, options=[defer(TaskRun.result_data, raiseload=True)])
+            if run is None:  # cleaned up meanwhile
+                return None
             task = await session.get_one(Task, run.task_id)
             found = await result_of(session, run_id)
             if found is None or run.completed_at is None:
@@ -87,8 +89,8 @@ class Charting:
         """Adds the chart to the run, and to its message; None: it could not be drawn, and is not tried again."""
         async with self._db.write() as session:
             await session.execute(update(TaskRun).where(TaskRun.id == run_id).values(chart_wanted=False))
-            if chart is not None:
-                run = await session.get_one(TaskRun, run_id, options=[defer(TaskRun.result_data, raiseload=True)])
+            run = await session.get(TaskRun, run_id, options=[defer(TaskRun.result_data, raiseload=True)])
+            if chart is not None and run is not None:
                 await self._artifacts.add(session, run, run.session_id, [chart])
                 for key in ("result", "card"):
                     await self._outbox.touch(session, run_id, key)

@@ -7,12 +7,14 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
 from ccdtasks.adapters.painter import Painter
 from ccdtasks.adapters.storage import LocalStore
 from ccdtasks.core import Core
+from ccdtasks.core.artifacts import ArtifactDraft
 from ccdtasks.core.claims import Claim
 from ccdtasks.core.trends import Trend, finding
 from ccdtasks.db.enums import ArtifactKind, RunStatus
@@ -104,6 +106,12 @@ async def test_what_cannot_be_drawn_is_left_out_and_not_tried_for_ever(core: Cor
         await ChartingLoop(core, keeper, Painter(tmp_path / "cache")).draw_wanted()
     assert await core.charting.wanted() == []
     assert (await core.runs.load(last.run_id)).run.status is RunStatus.COMPLETED
+
+
+async def test_a_run_that_is_cleaned_up_before_its_chart_is_drawn_stops_nothing(core: Core) -> None:
+    gone = uuid4()
+    assert await core.charting.of(gone) is None
+    await core.charting.drawn(gone, ArtifactDraft("chart.png", ArtifactKind.CHART, "image/png", 9))
 
 
 async def test_the_title_says_the_finding(clock: MoveableClock) -> None:
