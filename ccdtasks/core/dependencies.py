@@ -17,7 +17,8 @@ from ccdtasks.core.endings import Endings
 from ccdtasks.core.graph import Graph, followers_in_order, load_graph, lock_graph, names_of
 from ccdtasks.core.parameters import check_value, fill, from_rows, unknown_parameter
 from ccdtasks.core.tasks import Tasks
-from ccdtasks.core.upstream import MAIN
+from ccdtasks.core.text import clean_line
+from ccdtasks.core.upstream import MAIN, reference
 from ccdtasks.core.values import parse_values
 from ccdtasks.db import Database
 from ccdtasks.db.enums import RunStatus
@@ -129,6 +130,7 @@ class Dependencies:
             upstream = await self._tasks.find_in(session, actor, depends_on, "let a task run after this one")
             await self.add_in(session, actor, dependent, upstream, required=required, mode=mode, given=given)
             await _require_values(session, dependent, upstream)
+            await _require_upstreams(session, dependent, given)
             await self._endings.settle_chains(session)
         self._bus.publish(TaskChanged(dependent.id))
         return Added(dependent, upstream, required)
@@ -280,6 +282,23 @@ async def _require_values(session: AsyncSession, dependent: Task, upstream: Task
             f"add values, for example {example}",
         )
     fill(parameters, saved)
+
+
+async def _require_upstreams(session: AsyncSession, dependent: Task, given: Mapping[str, str]) -> None:
+    """The output of a task that this one does not run after would be no file, but these very words."""
+    wanted = [found[0] for value in given.values() if (found := reference(value)) and found[1] == MAIN]
+    if not wanted:
+        return
+    graph = await load_graph(session, TaskDependency.task_id == dependent.id)
+    names = await names_of(session, {edge.upstream_id for edge in graph.upstreams(dependent.id)})
+    for name in wanted:
+        if name not in names.values():
+            known = " or ".join(f"@{each}/{MAIN}" for each in sorted(names.values()))
+            raise Invalid(
+                "values",
+                f"{dependent.task_name} does not run after {clean_line(name, 80)}, so it gets no file of it.",
+                f"write {known}",
+            )
 
 
 def _levels(graph: Graph, start: UUID) -> dict[UUID, int]:

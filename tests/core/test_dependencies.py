@@ -41,6 +41,18 @@ async def test_a_dependency_is_made_shown_and_removed(core: Core) -> None:
         await core.dependencies.remove(ANN, "analyze", "scrape")
 
 
+async def test_a_value_names_the_output_of_a_task_that_comes_before(core: Core) -> None:
+    """A slip in the name would reach the agent as these very words."""
+    await tasks(core, "scrape")
+    await make_task(core, "analyze", "Read {input=nothing}")
+    with pytest.raises(Invalid, match="analyze does not run after scrap, so it gets no file of it") as refused:
+        await core.dependencies.add(ANN, "analyze", "scrape", values="input:@scrap/output_file")
+    assert refused.value.hint == "write @scrape/output_file"
+    assert (await core.dependencies.tree(ANN, "analyze")).edges == []
+    await core.dependencies.add(ANN, "analyze", "scrape", values="input:@Scrape/output_file")
+    await core.dependencies.add(ANN, "analyze", "scrape", values="input:@somebody/posts")  # plain text may be meant
+
+
 async def test_what_cannot_be_is_refused_in_one_sentence(core: Core) -> None:
     await tasks(core, "a", "b", "c")
     await make_task(core, "bobs", actor=BOB)
