@@ -30,6 +30,12 @@ def number_text(number: float, *, short: bool = False) -> str:
     return sign + _trimmed(f"{size:.3g}" if size >= 1e-4 else f"{size:.2e}")
 
 
+def cell_text(number: float) -> str:
+    """The same for a cell of a table, where four digits are as often a year as a count: `2026`, `12,500`."""
+    is_short = isinstance(number, int) and abs(number) < 10_000
+    return f"{MINUS if number < 0 else ''}{abs(number)}" if is_short else number_text(number)
+
+
 def amount_text(number: float, unit: str | None = None, *, short: bool = False) -> str:
     """`$342` (of USD too), `$11.50`, `342 CHF`, `−4 %`, `21.5 °C`; the unit `s` makes a duration, `bytes` a size."""
     unit = unit_text(unit)

@@ -102,12 +102,13 @@ def clock() -> MoveableClock:
 
 @pytest.fixture
 def config(database_url: str, data_dir: Path) -> Config:
-    """The configuration of an instance over the test's database."""
-    return Config(
+    """The configuration of an instance over the test's database: its own copy, defaults included."""
+    config = Config(
         database=DatabaseConfig(url=database_url),
         paths=PathsConfig(data_dir=data_dir),
         limits=LimitsConfig(starts_per_minute=1000),
     )
+    return config.model_copy(deep=True)
 
 
 @pytest.fixture

@@ -206,3 +206,7 @@ def test_every_mistake_has_its_row_in_the_table() -> None:
 )
 def test_a_mistake_is_one_sentence_and_what_to_do(error: CcdError, words: str) -> None:
     assert judged(error_card(error))["description"] == words
+
+
+def test_a_year_in_a_cell_is_a_year_and_a_large_number_is_easy_to_read() -> None:
+    assert [value_text(number) for number in (2026, -5, 12500, 3.5)] == ["2026", "−5", "12,500", "3.5"]

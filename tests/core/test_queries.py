@@ -50,7 +50,8 @@ async def _scans(core: Core, statements: list[tuple[str, Any]]) -> list[str]:
             plan = await connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
             for *_, step in plan:
                 words = step.split()
-                whole = words[0] == "SCAN" and "INDEX" not in words and words[1] not in SMALL
+                is_list = words[-2:] == ["CONSTANT", "ROWS"]  # the values that the statement itself names
+                whole = words[0] == "SCAN" and "INDEX" not in words and words[1] not in SMALL and not is_list
                 if whole and not words[1].startswith(("(", "anon", "active")):
                     found.append(f"{step}: {statement}")
     return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ccdtasks.amounts import amount_text, number_text
+from ccdtasks.amounts import amount_text, cell_text
 from ccdtasks.bot import text
 from ccdtasks.core.results import Alert, Value
 from ccdtasks.core.resulttables import Rows
@@ -53,10 +53,10 @@ def _row(row: Mapping[str, Any]) -> str:
 
 
 def value_text(value: Any) -> str:
-    """A cell: numbers with thousands separators, text as it is."""
+    """A cell: numbers as people write them, text as it is."""
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return number_text(value) if isinstance(value, int | float) else str(value)
+    return cell_text(value) if isinstance(value, int | float) else str(value)
 
 
 def values_text(values: Mapping[str, Value], most: int = 10) -> str:

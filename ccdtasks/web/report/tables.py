@@ -8,7 +8,7 @@ from typing import Literal
 
 from markupsafe import Markup
 
-from ccdtasks.amounts import number_text
+from ccdtasks.amounts import cell_text
 from ccdtasks.core.reports import PAGE_ROWS
 from ccdtasks.core.results import Cell
 from ccdtasks.core.resulttables import Order, Rows
@@ -91,7 +91,7 @@ def _cell(value: Cell, room: Room) -> Markup:
     if isinstance(value, bool):
         return Markup("yes") if value else Markup("no")
     if isinstance(value, int | float):
-        return Markup(number_text(value))  # noqa: S704  digits
+        return Markup(cell_text(value))  # noqa: S704  digits
     if clean_url(value):
         room.left_bytes -= len(value) * 2
         return link_of(value, room.take(value.split("://", 1)[1], _ADDRESS))
