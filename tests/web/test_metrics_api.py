@@ -59,4 +59,4 @@ async def test_the_course_of_a_number(site: Site) -> None:
     _, _, shape = await _get(site, "/tasks/ticket-checker/values/price", await site.api())
     assert [point["number"] for point in shape["points"]] == [5, 3]
     status, _, shape = await _get(site, "/tasks/ticket-checker/values/prize", await site.api())
-    assert (status, shape["error"]["hint"]) == (404, "there are price")
+    assert (status, shape["error"]["hint"]) == (404, "it has price")
