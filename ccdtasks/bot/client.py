@@ -43,6 +43,8 @@ class Bot(discord.Client):
     ) -> None:
         if config.discord.guild_id is None:
             raise Invalid("discord.guild_id", "The bot needs the id of its server.", "set `[discord] guild_id`")
+        # Nobody talks with this bot: that its voice is missing is no news for the journal.
+        discord.VoiceClient.warn_nacl = discord.VoiceClient.warn_dave = False
         super().__init__(
             intents=discord.Intents(guilds=True),
             allowed_mentions=discord.AllowedMentions.none(),
