@@ -112,8 +112,10 @@ async def test_a_clean_up_is_shown_first_and_then_done(world: World) -> None:
         await _run(world, price)
     await world.deliver()
     async with world.core.db.write() as session:
-        for age, run in enumerate(await session.scalars(select(TaskRun).order_by(TaskRun.created_at.desc()))):
+        runs = (await session.scalars(select(TaskRun))).all()
+        for age, run in enumerate(runs):
             run.created_at -= timedelta(days=age + 1)
+        stays = int(runs[0].discord_thread_id or 0)
     threads = [each.id for each in world.channel("ticket-checker").threads]
     question = await world.alice.slash(world.lobby, "task-cleanup", task="ticket-checker", keep_last=1)
     assert "2 runs, 2 files (6 B), 8 lines of log would be deleted." in said(question)
@@ -126,7 +128,9 @@ async def test_a_clean_up_is_shown_first_and_then_done(world: World) -> None:
         await world.bot.archive.close_thread(thread)
         await world.core.cleanups.thread_closed(thread)
     found = [await world.bot.fetch_channel(each) for each in threads]
-    assert [each.archived for each in found if isinstance(each, discord.Thread)] == [True, True, False]
+    is_archived = {each.id: each.archived for each in found if isinstance(each, discord.Thread)}
+    assert is_archived == {each: each != stays for each in threads}
+    assert len(threads) == 3
     assert await world.core.cleanups.threads_to_close() == []
     await world.deliver()
     last = world.channel("ticket-checker").history()[-1].embeds[0]
