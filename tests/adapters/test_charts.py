@@ -73,9 +73,12 @@ def test_any_values_are_a_picture(numbers: list[float | None]) -> None:
 
 def test_any_names_are_drawn_as_they_are() -> None:
     for name in ODD:
-        drawn(LineChart(name, (line([1, 2], name, name[:20]), line([2, 3], name * 2)), Threshold(1, name)))
-        drawn(ColumnChart(name, (name, name), (Part(name, (1, 2), "good"),), name))
-        drawn(BarChart(name, (Bar(name, 1.0), Bar(name, 2.0, "bad")), name))
+        lines = drawn(LineChart(name, (line([1, 2], name, name[:20]), line([2, 3], name * 2)), Threshold(1, name)))
+        columns = drawn(ColumnChart(name, (name, name), (Part(name, (1, 2), "good"),), name))
+        bars = drawn(BarChart(name, (Bar(name, 1.0), Bar(name, 2.0, "bad")), name))
+        assert count(lines, INKS["dark"].series[0]) > 50, name
+        assert count(columns, INKS["dark"].tones["good"]) > 50, name
+        assert count(bars, INKS["dark"].tones["bad"]) > 50, name
 
 
 def test_what_cannot_be_drawn_is_left_out_and_the_rest_stays() -> None:

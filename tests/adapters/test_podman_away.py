@@ -40,7 +40,9 @@ async def _complaint(socket: Path, call: Callable[[Podman], Awaitable[object]]) 
 @pytest.mark.parametrize("how", ["fails", "drops", "nonsense", "hangs"])
 async def test_every_call_ends(tmp_path: Path, how: str, call: Callable[[Podman], Awaitable[object]]) -> None:
     async with misbehaving(tmp_path / "p", how) as socket, asyncio.timeout(30):
-        await _complaint(socket, call)
+        complaint = await _complaint(socket, call)
+    assert "Podman" in complaint.message
+    assert complaint.hint
 
 
 async def test_silence_is_called_silence(tmp_path: Path) -> None:

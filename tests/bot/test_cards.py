@@ -178,7 +178,8 @@ def test_a_page_of_many_long_names_fits() -> None:
     chore.task_name = "n" * 100
     chore.schedule_cron = "*/5 * * * *"
     rows = [TaskRow(chore, 1, RunStatus.FAILED)] * task.PAGE
-    judged(task.page("scheduled", Page(rows, "n" * 100), is_first=False))
+    page = judged(task.page("scheduled", Page(rows, "n" * 100), is_first=False))
+    assert page["description"].count("n" * 50) >= task.PAGE
     rows_of_runs = [RunRow(view(RunStatus.FAILED, error_message=HUGE).run, HUGE, 3)] * 30
     judged(task.status(Overview(None, rows_of_runs, rows_of_runs)))
     judged(task.status(Overview(chore, rows_of_runs[:20], rows_of_runs[:5])))
