@@ -1,4 +1,4 @@
-"""How often somebody may start a run."""
+"""How often somebody may start a run, and how often their programs may call a phone."""
 
 from __future__ import annotations
 
@@ -9,8 +9,16 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from ccdtasks.core.access import Actor
 from ccdtasks.db.enums import Trigger
-from ccdtasks.db.models import TaskRun
+from ccdtasks.db.models import AuditEntry, TaskRun
 from ccdtasks.errors import LimitReached
+from ccdtasks.times import duration_text
+
+PUSH_SENT = "push.send"
+"""The act in the audit log by which pushes of programs are counted."""
+
+_MINUTE, _DAY = timedelta(minutes=1), timedelta(days=1)
+_PUSHES = ((20, _MINUTE, "a minute"), (300, _DAY, "a day"))
+"""A program gone wrong must not use up the month of everybody: Pushover takes 10,000 messages of one account."""
 
 
 async def require_rate(session: AsyncSession, actor: Actor, limit: int, now: datetime) -> None:
@@ -21,7 +29,7 @@ async def require_rate(session: AsyncSession, actor: Actor, limit: int, now: dat
         select(TaskRun.created_at)
         .where(
             TaskRun.started_by == actor.user_id,
-            TaskRun.created_at > now - timedelta(minutes=1),
+            TaskRun.created_at > now - _MINUTE,
             TaskRun.trigger != Trigger.RETRY,
         )
         .order_by(TaskRun.created_at.desc())
@@ -29,7 +37,26 @@ async def require_rate(session: AsyncSession, actor: Actor, limit: int, now: dat
     )
     recent = (await session.scalars(query)).all()
     if len(recent) >= limit:
-        wait_s = max(1.0, (recent[-1] + timedelta(minutes=1) - now).total_seconds())
+        wait_s = max(1.0, (recent[-1] + _MINUTE - now).total_seconds())
         raise LimitReached(
             f"You have started {limit} runs within a minute.", f"try again in {wait_s:.0f} s", retry_after_s=wait_s
         )
+
+
+async def require_push_rate(session: AsyncSession, actor: Actor, now: datetime) -> None:
+    """At most 20 pushes in any minute and 300 in any day by all programs of one user together."""
+    for limit, within, words in _PUSHES:
+        query = (
+            select(AuditEntry.at)
+            .where(AuditEntry.action == PUSH_SENT, AuditEntry.actor_id == actor.user_id, AuditEntry.at > now - within)
+            .order_by(AuditEntry.at.desc())
+            .limit(limit)
+        )
+        recent = (await session.scalars(query)).all()
+        if len(recent) >= limit:
+            wait_s = max(1.0, (recent[-1] + within - now).total_seconds())
+            raise LimitReached(
+                f"Your programs have sent {limit} pushes within {words}.",
+                f"try again in {duration_text(wait_s)}",
+                retry_after_s=wait_s,
+            )

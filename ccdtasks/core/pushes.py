@@ -19,6 +19,7 @@ from ccdtasks.config import Config
 from ccdtasks.core import pushtexts
 from ccdtasks.core.access import Access, Actor
 from ccdtasks.core.audit import Audit
+from ccdtasks.core.limits import PUSH_SENT, require_push_rate
 from ccdtasks.core.lookup import find_run
 from ccdtasks.core.pushtexts import Said
 from ccdtasks.core.text import clean_line, clean_text
@@ -130,7 +131,7 @@ class Pushes:
         """Sends a message of somebody's own to their phone; an admin's to anybody's who has a key here.
 
         The row is returned as it is: `success` is empty until Pushover answered. Raises Invalid, with the field, for
-        what Pushover would not take; Denied, NotFound, Conflict.
+        what Pushover would not take; Denied, NotFound, Conflict; LimitReached when programs send too many.
         """
         self._access.require_use(actor)
         async with self._db.write() as session:
@@ -140,8 +141,9 @@ class Pushes:
             known = await self._known(session, row)
             if known is not None:
                 return _same(known, row)
+            await require_push_rate(session, actor, self._clock.now())
             session.add(row)
-            self._audit.record(session, actor, "push.send", row.id, {"to": settings.user_id})
+            self._audit.record(session, actor, PUSH_SENT, row.id, {"to": settings.user_id})
         self._bus.publish(PushPending())
         return row
 

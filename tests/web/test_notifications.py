@@ -9,6 +9,7 @@ import pytest
 from pydantic import SecretStr
 
 from ccdtasks.config import Config, PushoverConfig, ServerConfig
+from tests.clock import MoveableClock
 from tests.doubles.pushover_server import KEY
 from tests.stories import queue
 from tests.web.conftest import ALICE, BOB, Site
@@ -107,3 +108,36 @@ async def test_each_mistake_is_one_sentence(site: Site, body: Any, status: int, 
 async def test_without_a_key_it_says_what_to_do(site: Site) -> None:
     status, said = await _post(site, {"message": "x"}, await site.api(BOB))
     assert (status, said["error"]["message"]) == (409, "There is no Pushover key yet.")
+
+
+async def test_a_program_that_went_wrong_is_slowed_down_and_told_until_when(site: Site, clock: MoveableClock) -> None:
+    headers = await site.api()
+    assert [(await _post(site, {"message": f"no {each}"}, headers))[0] for each in range(20)] == [202] * 20
+    clock.advance(seconds=20)
+    async with site.browser.post(
+        f"{site.url}{PATH}", json={"message": "once more"}, headers=await site.api()
+    ) as answer:
+        said = (await answer.json())["error"]
+        assert (answer.status, answer.headers["Retry-After"]) == (429, "40")
+    assert said["message"] == "Your programs have sent 20 pushes within a minute."
+    assert (said["hint"], said["retry_after_s"]) == ("try again in 40 s", 40.0)
+    await site.core.settings.set_key(BOB, BOBS_KEY, _known)
+    assert (await _post(site, {"message": "of somebody else"}, await site.api(BOB)))[0] == 202
+    clock.advance(seconds=41)
+    assert (await _post(site, {"message": "later"}, headers))[0] == 202
+
+
+async def test_a_day_has_a_limit_too_and_what_was_sent_already_is_answered_again(
+    site: Site, clock: MoveableClock
+) -> None:
+    headers = await site.api()
+    known = {**headers, "Idempotency-Key": "first"}
+    first = await _post(site, {"message": "first"}, known)
+    for _ in range(299):
+        clock.advance(seconds=60)
+        assert (await _post(site, {"message": "again"}, headers))[0] == 202
+    clock.advance(seconds=60)
+    status, said = await _post(site, {"message": "again"}, headers)
+    assert (status, said["error"]["message"]) == (429, "Your programs have sent 300 pushes within a day.")
+    assert said["error"]["hint"] == "try again in 19 h"
+    assert await _post(site, {"message": "first"}, known) == first
