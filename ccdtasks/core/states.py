@@ -15,6 +15,17 @@ from ccdtasks.db.enums import RunStatus
 ACTIVE = frozenset({RunStatus.STARTING, RunStatus.RUNNING, RunStatus.NEEDS_HUMAN, RunStatus.COLLECTING})
 """States in which a session may exist."""
 
+BY_INTEREST = (
+    RunStatus.SCHEDULED,
+    RunStatus.WAITING_DEPENDENCY,
+    RunStatus.QUEUED,
+    RunStatus.STARTING,
+    RunStatus.COLLECTING,
+    RunStatus.RUNNING,
+    RunStatus.NEEDS_HUMAN,
+)
+"""States of runs that have not ended. Of a task with several such runs people hear the state that stands last here."""
+
 FINAL = frozenset({RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.CANCELLED})
 """States that nothing leaves."""
 

@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from typing import Any, Literal
 from uuid import UUID, uuid4
 
-from sqlalchemy import ColumnElement, Select, func, select, update
+from sqlalchemy import ColumnElement, Select, case, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ccdtasks.core import naming
@@ -21,6 +21,7 @@ from ccdtasks.core.graph import followers_in_order, lock_graph, remove_from_grap
 from ccdtasks.core.lookup import going_runs
 from ccdtasks.core.pages import Page, page_size
 from ccdtasks.core.parameters import Parameter, placeholders
+from ccdtasks.core.states import BY_INTEREST
 from ccdtasks.core.taskconfig import TaskConfig, config_row, read_config
 from ccdtasks.core.text import clean_line
 from ccdtasks.db import Database
@@ -57,7 +58,10 @@ class ChannelPlace:
 
 @dataclass(frozen=True, slots=True)
 class TaskRow:
-    """A line of a list of tasks. `active`: its runs that have a session or wait for one."""
+    """A line of a list of tasks. `active`: its runs that have not ended; of these `last_status` is the one to hear of.
+
+    When none goes on, `last_status` is how the latest run ended.
+    """
 
     task: Task
     active: int
@@ -180,21 +184,22 @@ class Tasks:
         self._access.require_use(actor)
         # grouped and not correlated, so that SQLite reads the small index of runs that have not ended
         going = (
-            select(TaskRun.task_id, func.count().label("runs"))
+            select(TaskRun.task_id, func.count().label("runs"), func.max(_interest()).label("interest"))
             .where(TaskRun.completed_at.is_(None))
             .group_by(TaskRun.task_id)
             .subquery()
         )
         active = func.coalesce(going.c.runs, 0)
         last = _last_status()
-        query = self._visible(actor, select(Task, active, last).outerjoin(going, going.c.task_id == Task.id))
+        columns = select(Task, active, going.c.interest, last)
+        query = self._visible(actor, columns.outerjoin(going, going.c.task_id == Task.id))
         query = query.where(*_matching(filter, active, last))
         if after is not None:
             query = query.where(Task.task_name > clean_line(after, 200))
         size = page_size(limit)
         async with self._db.read() as session:
             found = (await session.execute(query.order_by(Task.task_name).limit(size + 1))).all()
-        rows = [TaskRow(task, count, RunStatus(status) if status else None) for task, count, status in found[:size]]
+        rows = [TaskRow(task, count, _status(rank, ended)) for task, count, rank, ended in found[:size]]
         return Page(rows, rows[-1].task.task_name if len(found) > size else None)
 
     async def edit(self, actor: Actor, name: str, changes: Mapping[str, Any]) -> Edited:
@@ -316,6 +321,16 @@ async def _note_channel(session: AsyncSession, place: ChannelPlace, kind: str, t
         session.add(row)
     row.channel_name, row.channel_type, row.task_id = place.channel_name[:100], kind, task_id
     row.category_id, row.category_name = place.category_id, (place.category_name or "")[:100] or None
+
+
+def _interest() -> ColumnElement[int]:
+    return case({status.value: rank for rank, status in enumerate(BY_INTEREST)}, value=TaskRun.status)
+
+
+def _status(interest: int | None, last: str | None) -> RunStatus | None:
+    if interest is not None:
+        return BY_INTEREST[interest]
+    return RunStatus(last) if last else None
 
 
 def _last_status() -> Any:

@@ -181,8 +181,9 @@ def test_a_page_of_many_long_names_fits() -> None:
     page = judged(task.page("scheduled", Page(rows, "n" * 100), is_first=False))
     assert page["description"].count("n" * 50) >= task.PAGE
     rows_of_runs = [RunRow(view(RunStatus.FAILED, error_message=HUGE).run, HUGE, 3)] * 30
-    judged(task.status(Overview(None, rows_of_runs, rows_of_runs)))
-    judged(task.status(Overview(chore, rows_of_runs[:20], rows_of_runs[:5])))
+    going = [RunRow(view(RunStatus.RUNNING, live={"text": HUGE}).run, HUGE, 3)] * 30
+    judged(task.status(Overview(None, going, rows_of_runs)))
+    judged(task.status(Overview(chore, going[:20], rows_of_runs[:5])))
 
 
 def _classes(base: type[CcdError]) -> set[type[CcdError]]:

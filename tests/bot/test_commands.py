@@ -229,7 +229,7 @@ async def test_the_list_shows_state_schedule_and_rate_and_turns_pages(world: Wor
     await world.alice.slash(world.lobby, "task-start", task="task-03")
     reply = await world.alice.slash(world.lobby, "task-list")
     assert said(reply).count("\n") == 10
-    assert "▶ **task-03** · running" in said(reply)
+    assert "◌ **task-03** · waiting" in said(reply)
     assert "◌ **task-00** · never run" in said(reply)
     second = await world.alice.click(reply.response, label="More")
     assert "task-11" in said(second)
@@ -248,9 +248,14 @@ async def test_status_of_one_task_and_of_everything(world: World) -> None:
     assert "It has never run." in said(await world.alice.slash(world.lobby, "task-status", task="ticket-checker"))
     await world.alice.slash(world.lobby, "task-start", task="ticket-checker", values="what:shoes")
     assert "◌ **ticket-checker** · waiting · 1st in line" in said(await world.alice.slash(world.lobby, "task-status"))
+    assert "ticket-checker: waiting" in said(
+        await world.alice.slash(world.lobby, "task-status", task="ticket-checker")
+    ), "nothing runs yet"
+    assert "◌ **ticket-checker** · waiting" in said(await world.alice.slash(world.lobby, "task-list"))
     claim = await world.begin()
     await world.log(claim, {"type": "progress", "text": "Searching *shoes*"})
     one = said(await world.alice.slash(world.lobby, "task-status", task="ticket-checker"))
+    assert "ticket-checker: running" in one
     assert "Needs `what`" in one
     assert "▶ · running" in one
     assert "Searching \\*shoes\\*" in one

@@ -138,6 +138,8 @@ async def test_a_long_list_is_walked_page_by_page(core: Core) -> None:
 async def test_filters_and_figures(core: Core) -> None:
     await complete(core, await running(core, "good"))
     await fail(core, await running(core, "bad", retries={"attempts": 1}))
+    await running(core, "both")
+    await core.runs.start(ANN, "both")
     await queue(core, "busy")
     await make_task(core, "idle")
     rows = {row.task.task_name: row for row in (await core.tasks.page(ANN)).rows}
@@ -146,11 +148,12 @@ async def test_filters_and_figures(core: Core) -> None:
     assert rows["idle"].success_rate is None
     assert rows["busy"].last_status is RunStatus.QUEUED
     assert rows["busy"].active == 1
+    assert (rows["both"].last_status, rows["both"].active) == (RunStatus.RUNNING, 2), "the later one only waits"
 
     async def names(filter: Any) -> list[str]:
         return [row.task.task_name for row in (await core.tasks.page(ANN, filter)).rows]
 
-    assert await names("active") == ["busy"]
+    assert await names("active") == ["both", "busy"]
     assert await names("failed") == ["bad"]
     assert await names("paused") == await names("scheduled") == []
     with pytest.raises(Invalid, match="There is no filter `broken`"):

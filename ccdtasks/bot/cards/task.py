@@ -12,7 +12,7 @@ from ccdtasks.bot.cards.run import hold_line, stamp
 from ccdtasks.bot.cards.status import AMBER, BLUE, GREEN, GREY, LOOKS, look_of
 from ccdtasks.core.pages import Page
 from ccdtasks.core.runs import Overview, RunRow, StartedRun
-from ccdtasks.core.states import FINAL
+from ccdtasks.core.states import BY_INTEREST, FINAL
 from ccdtasks.core.tasks import TaskRow
 from ccdtasks.db.models import Task, TaskRun
 from ccdtasks.times import duration_text
@@ -136,11 +136,11 @@ def _first(filter: str) -> Button:
 def _line(row: TaskRow) -> str:
     task = row.task
     look = LOOKS[row.last_status] if row.last_status else None
-    sign = "▶" if row.active else "■" if task.paused else look.sign if look else "◌"
+    sign = look.sign if look and row.active else "■" if task.paused else look.sign if look else "◌"
     rate = row.success_rate
     parts = (
         f"{sign} **{text.plain(task.task_name, 100)}**",
-        "running" if row.active else "paused" if task.paused else look.word if look else "never run",
+        look.word if look and row.active else "paused" if task.paused else look.word if look else "never run",
         schedule.line(task) or None,
         f"last {stamp(task.last_run_at, 'R')}" if task.last_run_at else None,
         f"{rate:.0%} good of {task.run_count}" if rate is not None else None,
@@ -161,7 +161,8 @@ def _one(task: Task, found: Overview) -> Card:
         f"{task.success_count / ended:.0%} good" if ended else None,
         f"usually {duration_text(task.avg_duration_seconds)}" if task.avg_duration_seconds else None,
     )
-    state = "paused" if task.paused else "running" if found.going else "ready"
+    going = [row.run.status for row in found.going]
+    state = "paused" if task.paused else LOOKS[max(going, key=BY_INTEREST.index)].word if going else "ready"
     return Card(
         title=f"{text.plain(task.task_name, 100)}: {state}",
         body=join(
