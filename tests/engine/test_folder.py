@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import stat
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from ccdtasks.errors import Invalid, Unavailable
 from ccdtasks.gateways.sockets import bind_socket
 
 OURS, THEIRS = "1" * 32, "2" * 32
+_NOBODY = 65534
 
 
 @pytest.fixture
@@ -80,6 +82,22 @@ def test_removing_follows_no_link(folders: RunFolders, short_dir: Path) -> None:
     assert folders.remove("absent")
 
 
+def test_folders_a_thousand_deep_are_removed(folders: RunFolders) -> None:
+    folder = folders.create("0123456789ab", {})
+    top = deepest = os.open(folder.guest.path, os.O_RDONLY | os.O_DIRECTORY)
+    for _ in range(2 * sys.getrecursionlimit()):
+        os.mkdir("d", dir_fd=deepest)
+        below = os.open("d", os.O_RDONLY | os.O_DIRECTORY, dir_fd=deepest)
+        if deepest != top:
+            os.close(deepest)
+        deepest = below
+    os.close(deepest)
+    os.close(top)
+
+    assert folders.remove("0123456789ab")
+    assert folders.names() == []
+
+
 def test_whatever_else_lies_there_is_none_of_ours(folders: RunFolders, short_dir: Path) -> None:
     """Notes of a person, another instance's run, a link that leads out; half a folder of ours is ours."""
     ours = folders.create("0123456789ab", {})
@@ -93,12 +111,19 @@ def test_whatever_else_lies_there_is_none_of_ours(folders: RunFolders, short_dir
     assert folders.names() == ["0123456789ab", "aaaaaaaaaaaa"]
 
 
-def test_a_folder_that_resists_stays_ours(folders: RunFolders, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Rootless, what the guest left may resist; the mark goes last, so that the next sweep still knows the folder."""
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can play two users")
+def test_a_folder_that_resists_stays_ours(folders: RunFolders, short_dir: Path) -> None:
+    """Rootless, what the guest left belongs to another user; the mark goes last, so that a later sweep knows it."""
     folder = folders.create("0123456789ab", {})
-    monkeypatch.setattr("shutil.rmtree", lambda path, **more: None)
-    assert not folders.remove(folder.path.name)
-    monkeypatch.undo()
+    (folder.guest.path / "theirs").mkdir()
+    (folder.guest.path / "theirs/kept").touch()
+    for ours in (short_dir, folders.root, folder.path, folder.host, folder.guest.path):
+        os.chown(ours, _NOBODY, _NOBODY)
+    os.seteuid(_NOBODY)
+    try:
+        assert not folders.remove(folder.path.name)
+    finally:
+        os.seteuid(0)
     assert folders.names() == [folder.path.name]
     assert folders.remove(folder.path.name)
 
