@@ -12,6 +12,7 @@ import aiohappyeyeballs
 
 from ccdtasks.gateways.addresses import Address, is_own, why_not_public
 from ccdtasks.gateways.authority import Target
+from ccdtasks.gateways.neighbours import is_neighbour
 from ccdtasks.gateways.rules import Refusal, Rules
 
 Resolve = Callable[[str], Awaitable[Sequence[tuple[socket.AddressFamily, str]]]]
@@ -67,7 +68,7 @@ def refuse_addresses(target: Target, addresses: Sequence[Address], rules: Rules)
     if rules.opens_private(target):
         return None
     for address in addresses:
-        what = why_not_public(address) or ("this computer" if is_own(address) else None)
+        what = why_not_public(address) or _why_near(address)
         if what is None and rules.denies_address(address):
             text = f"{target.host} ({address}) is denied by [egress] deny_hosts."
             return Refusal(target.host, target.port, "denied_host", text)
@@ -77,6 +78,13 @@ def refuse_addresses(target: Target, addresses: Sequence[Address], rules: Rules)
             text = f'{place} {verb} {what}; allow it with [egress] allow_private = ["{target}"].'
             return Refusal(target.host, target.port, "private_address", text)
     return None
+
+
+def _why_near(address: Address) -> str | None:
+    """What a public address is that must not be reached all the same."""
+    if is_own(address):
+        return "this computer"
+    return "your home network" if is_neighbour(address) else None
 
 
 async def dial(addresses: Sequence[Address], port: int) -> socket.socket:

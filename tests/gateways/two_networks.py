@@ -1,6 +1,7 @@
-"""Run inside a new network namespace: a tiny internet of two machines, and the egress gateway on one with no stand-ins.
+"""Run inside a new network namespace: a home, a tiny internet, and the egress gateway with no stand-ins.
 
-This machine has the public address 93.184.216.33, the other one, a namespace of its own, 93.184.216.34. Writes one JSON
+This machine is in a home whose devices have public addresses: 198.41.0.2/24 and 2a02:810d:4:5600::2/64. Another
+machine, a namespace of its own, is at once a device of that home and, behind a router, the internet. Writes one JSON
 object: for each authority, the status of a CONNECT and what came back through the tunnel.
 """
 
@@ -17,35 +18,48 @@ from pathlib import Path
 from ccdtasks.gateways.egress import EgressGateway, EgressPolicy
 from tests.gateways.internet import client_hello
 
-OWN, OTHER = "93.184.216.33", "93.184.216.34"
-SERVER = f"""
-import socket
+OWN, OWN_V6 = "198.41.0.2", "2a02:810d:4:5600::2"
+SITE, SITE_V6 = "93.184.216.34", "2606:2800:220:1::34"
+PRINTER, ROUTER_V6 = "198.41.0.7", "2a02:810d:4:5600::1"
+GUESTS_V6 = "2a02:810d:4:5611::9"  # another network of the same home, behind its router
+LISTENER = """
+import socket, threading
 print(flush=True)
 input()  # the network is ready
-with socket.create_server(("{OTHER}", 443)) as listener:
-    print(flush=True)
-    client, _ = listener.accept()
-    client.recv(65536)
-    client.sendall(b"from the other machine")
-    client.close()
-    input()  # the cable lasts as long as this process
+def serve(listener):
+    while True:
+        client, _ = listener.accept()
+        client.recv(65536)
+        client.sendall(b"from the other machine")
+        client.close()
+both = socket.create_server(("::", 443), family=socket.AF_INET6, dualstack_ipv6=True)
+threading.Thread(target=serve, args=(both,), daemon=True).start()
+print(flush=True)
+input()  # the cable lasts as long as this process
 """
 
 
-def ip(*arguments: str) -> None:
-    subprocess.run(["ip", *arguments], check=True)
+def ip(*arguments: str, inside: subprocess.Popen[bytes] | None = None) -> None:
+    enter = ["nsenter", f"--net=/proc/{inside.pid}/ns/net"] if inside else []
+    subprocess.run([*enter, "ip", *arguments], check=True)
 
 
 def connect_networks(other: subprocess.Popen[bytes]) -> None:
-    """A cable between this namespace and that of `other`."""
-    inside = ["nsenter", f"--net=/proc/{other.pid}/ns/net", "ip"]
+    """A cable between this namespace and that of `other`, who has all addresses but our own."""
     ip("link", "set", "lo", "up")
     ip("link", "add", "here", "type", "veth", "peer", "name", "there")
     ip("link", "set", "there", "netns", str(other.pid))
-    ip("addr", "add", f"{OWN}/30", "dev", "here")
+    for address in (f"{PRINTER}/24", f"{ROUTER_V6}/64"):
+        ip("addr", "add", address, "dev", "there", "nodad", inside=other)
+    ip("link", "set", "lo", "up", inside=other)
+    ip("link", "set", "there", "up", inside=other)
+    for address in (f"{SITE}/32", f"{SITE_V6}/128", f"{GUESTS_V6}/128"):
+        ip("addr", "add", address, "dev", "lo", inside=other)
+    for address in (f"{OWN}/24", f"{OWN_V6}/64"):
+        ip("addr", "add", address, "dev", "here", "nodad")
     ip("link", "set", "here", "up")
-    subprocess.run([*inside, "addr", "add", f"{OTHER}/30", "dev", "there"], check=True)
-    subprocess.run([*inside, "link", "set", "there", "up"], check=True)
+    ip("route", "add", "default", "via", PRINTER)
+    ip("-6", "route", "add", "default", "via", ROUTER_V6)
 
 
 async def ask(path: Path, authority: str) -> tuple[int, str]:
@@ -64,15 +78,18 @@ async def ask(path: Path, authority: str) -> tuple[int, str]:
 async def probe(folder: Path) -> dict[str, tuple[int, str]]:
     path = folder / "egress.sock"
     home = await asyncio.start_server(lambda _, writer: writer.close(), "0.0.0.0", 443)
-    served = await EgressGateway().serve(path, EgressPolicy(), lambda _: None)
-    answers = {host: await ask(path, f"{host}:443") for host in (OWN, OTHER, "127.0.0.1", f"[::ffff:{OWN}]")}
+    policy = EgressPolicy(allow_private=(f"{PRINTER}:443",)) if "--opened" in sys.argv else EgressPolicy()
+    served = await EgressGateway().serve(path, policy, lambda _: None)
+    v4 = (SITE, OWN, PRINTER, "127.0.0.1", f"[::ffff:{OWN}]", f"[::ffff:{PRINTER}]")
+    v6 = (f"[{host}]" for host in (SITE_V6, OWN_V6, ROUTER_V6, GUESTS_V6))
+    answers = {host: await ask(path, f"{host}:443") for host in (*v4, *v6)}
     await served.close()
     home.close()
     return answers
 
 
 def main() -> None:
-    command = ["unshare", "--net", sys.executable, "-c", SERVER]
+    command = ["unshare", "--net", sys.executable, "-c", LISTENER]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
         try:
             assert other.stdin is not None
