@@ -23,6 +23,8 @@ _OPEN_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _DEPTH_MAX = 32
 _ENTRIES_MAX = 50_000
+_STRUCTURE = b"[{,"
+_PARTS_MAX = 2_000_000  # more than the largest result has; empty lists take 27 times their size in memory
 
 
 class Trap(Exception):
@@ -209,6 +211,8 @@ class SocketHandle:
 
 def parse_object(text: bytes) -> dict[str, Any]:
     """A JSON object that every database takes: no NUL, no half surrogate, no infinity. Raises `Trap`."""
+    if len(text) - len(text.translate(None, _STRUCTURE)) > _PARTS_MAX:
+        raise Trap("JSON of too many parts")
     try:
         value = json.loads(text, parse_float=_finite, parse_constant=lambda _: None)
         cleaned = _cleaned(value)

@@ -172,7 +172,16 @@ def test_json_is_made_fit_for_every_database() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", [b"[1]", b"{", b"\xff", b"[" * 100_000, b'{"a": ' * 5000 + b"1" + b"}" * 5000, b"1" * 5000]
+    "text",
+    [
+        b"[1]",
+        b"{",
+        b"\xff",
+        b"[" * 100_000,
+        b'{"a": ' * 5000 + b"1" + b"}" * 5000,
+        b"1" * 5000,
+        b'{"a": [' + b"[]," * 1_000_000 + b"1]}",  # small to write, large in memory
+    ],
 )
 def test_what_is_no_object_is_a_trap(text: bytes) -> None:
     with pytest.raises(Trap):

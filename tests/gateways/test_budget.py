@@ -229,6 +229,16 @@ async def test_what_two_readers_could_read_in_two_ways_is_malformed(
     assert upstream.requests == []
 
 
+async def test_a_body_that_would_fill_the_memory_is_not_read(folder: Path, upstream: ModelUpstream) -> None:
+    """3 MB of empty lists take 80 MB as objects; the 32 MB that may be sent would take almost a gigabyte."""
+    lists = b'{"model":"claude-sonnet-5","messages":[],"x":[' + b"[]," * 1_000_000 + b"1]}"
+    async with session(folder, upstream.url) as client:
+        status, answer = await client.ask(lists)
+        assert (status, error_of(answer)) == (400, ("invalid_request_error", "ccdtasks: The body has too many parts."))
+        assert (await client.ask({**BODY, "system": "[{,}]" * 100_000}))[0] == 200
+    assert len(upstream.requests) == 1
+
+
 async def test_a_compressed_body_cannot_hide(folder: Path, upstream: ModelUpstream) -> None:
     async with session(folder, upstream.url) as client:
         assert (await client.ask(b"junk", headers={"Content-Encoding": "gzip"}))[0] == 400
