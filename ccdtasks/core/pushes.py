@@ -32,6 +32,9 @@ from ccdtasks.times import Clock
 EVENTS = ("complete", "error", "intervention")
 """What a person may be called for; the last two unless they choose otherwise."""
 
+TEST = "test"
+"""The event of a push that somebody asked for to see whether any arrive: it is worth nothing later."""
+
 EMERGENCY = 2
 HIGH = 1
 # https://pushover.net/api, "Emergency Priority": at least 30 s between repeats, at most 3 h in all
@@ -121,7 +124,7 @@ class Pushes:
         self._access.require_owner(actor, whose, "send a test to this phone")
         async with self._db.write() as session:
             settings = await self._reachable(session, whose)
-            row = self._row(settings, "test", f"test:{uuid4()}", pushtexts.tried(self._clock.now()), None)
+            row = self._row(settings, TEST, f"test:{uuid4()}", pushtexts.tried(self._clock.now()), None)
             row.priority = min(row.priority, HIGH)
             session.add(row)
         self._bus.publish(PushPending())
@@ -283,7 +286,7 @@ def checked_sound(sound: str) -> str:
 def checked_seconds(field: str, seconds: int) -> int:
     """How often or how long an emergency rings, within Pushover's bounds."""
     if not SHORTEST_S <= seconds <= LONGEST_S:
-        raise Invalid(field, f"It must be between {SHORTEST_S} and {LONGEST_S:,} seconds.")
+        raise Invalid(field, f"`{field}` must be between {SHORTEST_S} and {LONGEST_S:,} seconds.")
     return seconds
 
 

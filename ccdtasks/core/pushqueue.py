@@ -3,6 +3,7 @@
 pending --begin--> on its way --sent--> taken, or ringing (priority 2) --> acknowledged | expired | cancelled
    ^                  |   \\--failed--> given up, with a reason that the run's thread shows
    +---- put_off -----+
+   +---- hold_back: Pushover takes nothing from us, for no fault of the push; its thread says so
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from sqlalchemy.orm import aliased
 from ccdtasks.config import Config
 from ccdtasks.core.facts import Facts
 from ccdtasks.core.outbox import Outbox
-from ccdtasks.core.pushes import hash_of
+from ccdtasks.core.pushes import TEST, hash_of
 from ccdtasks.db import Database
 from ccdtasks.db.enums import MessageType
 from ccdtasks.db.models import InstanceFact, PushoverNotification, TaskRun, UserSettings
@@ -35,6 +36,7 @@ QUOTA = "pushover_quota"
 RINGING = "ringing"
 _RINGING: Any = literal_column("'ringing'")  # no bound parameter, so that SQLite may use the partial index
 _NEARLY = 0.05
+_TOLD_AT_ONCE = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +119,7 @@ class PushQueue:
             now = self._clock.now()
             fresh.attempts += 1
             fresh.next_attempt_at = now + timedelta(seconds=again_after_s)
-            fresh.pushover_response = {"open": True, "asked_at": now.isoformat()}
+            fresh.pushover_response = {"open": True, "asked_at": now.isoformat(), "held": _was_held(fresh)}
         return True
 
     async def sent(
@@ -142,18 +144,46 @@ class PushQueue:
                     pushover_response={"request": request_id, "open": False},
                 )
             )
+            if _was_held(push.row):
+                await self._tell(session, push.row, {"state": "late"})
             if quota is not None:
                 await self._keep_quota(session, quota)
         self._bus.publish(PushSettled())
+        self._bus.publish(MessagePending())
 
-    async def put_off(self, push: Outgoing, after_s: float, why: str, *, is_open: bool) -> None:
+    async def put_off(self, push: Outgoing, after_s: float, why: str | None, *, is_open: bool) -> None:
         """Puts a push off. `is_open`: nobody knows whether Pushover took it this time."""
         await self._set(
             push.row.id,
             next_attempt_at=self._clock.now() + timedelta(seconds=after_s),
-            last_error=why[:1000],
-            pushover_response={"open": is_open or push.is_repeat},
+            last_error=why[:1000] if why else None,
+            pushover_response={"open": is_open or push.is_repeat, "held": _was_held(push.row)},
         )
+
+    async def hold_back(self, why: str, remedy: str) -> None:
+        """Pushover takes nothing from us: all that waits keeps waiting, and each thread says so once.
+
+        So does the notification channel, once a day, with what an admin can do.
+        """
+        push = PushoverNotification
+        untold = (push.success.is_(None), push.event != TEST, push.last_error.is_distinct_from(why))
+        async with self._db.read() as session:
+            if await session.scalar(select(push.id).where(*untold).limit(1)) is None:
+                return
+        async with self._db.write() as session:
+            for row in await session.scalars(
+                select(push).where(*untold).order_by(push.created_at).limit(_TOLD_AT_ONCE)
+            ):
+                row.last_error = why
+                row.pushover_response = {**(row.pushover_response or {}), "held": True}
+                await self._tell(session, row, {"state": "held", "text": why})
+            key = f"alert:pushover:{self._clock.now():%Y%m%d}"
+            if not await self._outbox.is_said(session, key):
+                words = f"{why} Until that is mended nobody's phone is told of anything: {remedy}."
+                await self._outbox.put(
+                    session, None, key, MessageType.NOTIFICATION, {"text": words, "severity": "warning"}
+                )
+        self._bus.publish(MessagePending())
 
     async def without_sound(self, row: PushoverNotification) -> None:
         """Pushover does not know its sound: it is sent with the phone's own."""
@@ -273,6 +303,11 @@ class PushQueue:
         guild = self._config.discord.guild_id
         place = (run.discord_thread_id or run.discord_channel_id) if run else None
         return f"https://discord.com/channels/{guild}/{place}" if guild and place else None
+
+
+def _was_held(row: PushoverNotification) -> bool:
+    """Whether its thread says that it waits."""
+    return bool((row.pushover_response or {}).get("held"))
 
 
 def _read_quota(stored: str, now: datetime) -> QuotaLeft | None:

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 
 from ccdtasks.adapters.pushover import CONNECTIONS, NoAnswer, Push, Pushover, Quota, Spent
 from ccdtasks.core import Core
-from ccdtasks.core.pushes import EMERGENCY
+from ccdtasks.core.pushes import EMERGENCY, TEST
 from ccdtasks.core.pushqueue import Outgoing, QuotaLeft
 from ccdtasks.db.models import PushoverNotification
 from ccdtasks.errors import CcdError, Denied, Invalid, Unavailable
@@ -42,7 +42,8 @@ class PushingLoop:
         self._pushover = pushover
         self._slots = asyncio.Semaphore(CONNECTIONS)
         self._away_until: datetime | None = None
-        self._shut: tuple[datetime, str] | None = None
+        self._refusal: CcdError | None = None
+        self._asked_again_at = core.clock.now()
 
     async def run(self) -> None:
         """Sends until cancelled."""
@@ -60,6 +61,7 @@ class PushingLoop:
         """Sends what may be sent now, of each person the oldest; says how many were settled."""
         if self._is_away():
             return 0
+        await self._look_at_refusal()
         return sum(await asyncio.gather(*(self._send(push) for push in await self._queue.pending())))
 
     async def follow_receipts(self) -> None:
@@ -77,7 +79,7 @@ class PushingLoop:
             hopeless = self._hopeless(push)
             try:
                 if not hopeless:
-                    return await self._try(push)
+                    return self._refusal is None and await self._try(push)
                 await self._queue.failed(push.row, hopeless)
             except (
                 Unavailable
@@ -94,8 +96,8 @@ class PushingLoop:
         now, row = self._core.clock.now(), push.row
         if push.sealed_key is None:
             return "There is no Pushover key any more."
-        if self._shut is not None and now < self._shut[0]:
-            return self._shut[1]
+        if self._refusal is not None and row.event == TEST:
+            return self._refusal.message
         if now - row.created_at > _TOO_OLD:
             return f"It was tried for a day. {row.last_error or ''}".strip()
         return None
@@ -133,19 +135,47 @@ class PushingLoop:
             await self._queue.without_sound(row)
             return True
         if isinstance(error, Spent | Denied):
-            self._close(error)
+            self._refuse(error)
+            if row.event != TEST:
+                await self._queue.put_off(push, _SHORTEST_PAUSE_S, None, is_open=False)
+                self._core.counters.add("pushes", outcome="put_off")
+                return False
         _log.warning("push %s is given up: %s", row.id, error.message)
         is_key = isinstance(error, Invalid) and error.field == "key"
         await self._queue.failed(row, error.message, key_is_refused=is_key)
         self._core.counters.add("pushes", outcome="failed")
         return True
 
-    def _close(self, error: Spent | Denied) -> None:
-        """Asks Pushover nothing for a while: many refused requests get our address blocked."""
-        until = self._core.clock.now() + _SHUT
+    async def _look_at_refusal(self) -> None:
+        """While Pushover refuses us as a whole, pushes wait; each hour it is asked whether that is over."""
+        if self._refusal is None:
+            return
+        if self._core.clock.now() >= self._asked_again_at and await self._is_over():
+            self._refusal = None
+            return
+        await self._queue.hold_back(self._refusal.message, self._refusal.hint or "look at pushover.net")
+
+    async def _is_over(self) -> bool:
+        """The question is what is left of the month, never a message: a refused one must not be repeated."""
+        try:
+            quota = await self._pushover.quota()
+        except Unavailable:
+            self._away_until = self._core.clock.now() + timedelta(seconds=_SHORTEST_PAUSE_S)
+            return False
+        except CcdError as error:
+            self._refuse(error)
+            return False
+        if quota is not None and quota.remaining <= 0:
+            self._refuse(Spent(quota.reset_at))
+            return False
+        return True
+
+    def _refuse(self, error: CcdError) -> None:
+        """Asks Pushover nothing for an hour: many refused requests get our address blocked."""
+        self._asked_again_at = self._core.clock.now() + _SHUT
         if isinstance(error, Spent) and error.reset_at is not None:
-            until = min(until, error.reset_at)
-        self._shut = (until, error.message)
+            self._asked_again_at = min(self._asked_again_at, error.reset_at)
+        self._refusal = error
 
     async def _follow(self, row: PushoverNotification) -> None:
         assert row.receipt is not None and row.sent_at is not None  # noqa: S101, PT018  it rings

@@ -11,6 +11,7 @@ from sqlalchemy import text
 
 from ccdtasks.adapters.pushover import Pushover
 from ccdtasks.bot import Bot
+from ccdtasks.bot.cards import push
 from ccdtasks.config import Config
 from ccdtasks.core import Core
 from ccdtasks.core.endings import Outcome
@@ -60,7 +61,7 @@ async def test_a_phone_is_connected_tried_and_disconnected(
     said = await _set(world, "pushover-key", key=KEY)
     assert "Pushover knows it: iphone and pixel." in said
     assert "You are called for final failures and runs that need you." in said
-    said = await _set(world, "pushover-priority", level=2, sound="siren", retry_s=30)
+    said = await _set(world, "pushover-priority", level=2, sound="siren", retry=30)
     assert "It rings every 30 s until you confirm it, 1 h at most." in said
     assert "You are called for results." in await _set(world, "pushover-notify-on", events="complete")
     loop = asyncio.create_task(PushingLoop(world.core, client).run())
@@ -140,6 +141,24 @@ async def test_the_thread_says_who_acknowledged_and_what_could_not_be_pushed(
     assert latest.embeds[0].title == "✕ Not pushed"
     assert "The phone was not told of the failure. Pushover knows no active user" in latest.embeds[0].description
     assert latest.mentions == []
+
+
+async def test_the_thread_says_what_waits_while_pushover_refuses_us(
+    world: World, pushover: PushoverServer, client: Pushover
+) -> None:
+    await _set(world, "pushover-key", key=KEY)
+    pushover.spend_quota()
+    loop = PushingLoop(world.core, client)
+    await _fails(world)
+    for _ in range(2):
+        await loop.send_pending()
+    await world.deliver()
+    latest = world.thread("ticket-checker").history()[-1]
+    assert latest.embeds[0].title == "✋ Not pushed yet"
+    assert "Pushover's messages of this month are used up." in latest.embeds[0].description
+    assert latest.mentions == []
+    later = push.news({"event": "error", "state": "late"})
+    assert later.body == "The phone was told of the failure later, when Pushover took messages again."
 
 
 async def _fails(world: World) -> None:

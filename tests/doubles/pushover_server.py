@@ -94,6 +94,7 @@ class PushoverServer:
         self.changed = asyncio.Event()
         self._faults: list[Fault] = []
         self._refused: set[str] = set()
+        self._refused_as_a_whole: set[str] = set()
         self._tried: dict[str, datetime] = {}
         self._connections: set[Any] = set()
         self._open_requests = 0
@@ -215,7 +216,9 @@ class PushoverServer:
         if fault is not None and fault.kind == "silent":
             return web.Response(status=500)
         status, body = self._carry_out(request.method, path, form)
-        if 400 <= status < 500:
+        if status == 429 or form.get("token") != self.token:  # no fault of the request: mended, it may come again
+            self._refused_as_a_whole.add(_fingerprint(path, form))
+        elif 400 <= status < 500:
             self._refused.add(_fingerprint(path, form))
         if fault is not None and fault.kind == "drops" and request.transport is not None:
             request.transport.abort()
@@ -243,6 +246,9 @@ class PushoverServer:
         same, now = _fingerprint(path, form), self.clock.now()
         if same in self._refused and form.get("token") == self.token and "validate" not in path:
             self.violations.append(f"{path}: a refused request again")
+        is_shut = form.get("token") != self.token or self._quota()["remaining"] <= 0
+        if path == "messages.json" and same in self._refused_as_a_whole and is_shut:
+            self.violations.append(f"{path}: a refused message again, and nothing was mended")
         if path == "messages.json":
             before = self._tried.get(same)
             if before is not None and now - before < timedelta(seconds=APART_S):

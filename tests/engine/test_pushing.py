@@ -272,26 +272,78 @@ async def test_a_refused_key_is_given_up_at_once_and_used_no_more(phone: Phone) 
 
 
 @pytest.mark.parametrize(("trouble", "words"), [("token", "refuses the token"), ("quota", "used up")])
-async def test_a_refused_token_or_a_spent_month_is_not_hammered(phone: Phone, trouble: str, words: str) -> None:
-    for number in range(5):
-        await phone.say(f"push {number}")
+async def test_what_falls_into_a_refusal_waits_and_is_pushed_when_that_is_over(
+    phone: Phone, trouble: str, words: str
+) -> None:
+    """A captcha must not be missed because a token was wrong or a month spent for an hour."""
     if trouble == "token":
         phone.server.token = "another"
     else:
         phone.server.spend_quota()
-    loop = phone.loop()
-    await phone.settle(loop)
+    claimed = await _needs_ann(phone.core)
     for number in range(5):
-        row = await phone.row(f"push {number}")
-        assert row.success is False
-        assert words in (row.last_error or "")
-    assert sum(path == "messages.json" for _, path in phone.server.requests) == 1
+        await phone.say(f"push {number}")
+    loop = phone.loop()
+    for _ in range(25):
+        await phone.settle(loop)
+        phone.clock.advance(minutes=2)
+    assert sum(path == "messages.json" for _, path in phone.server.requests) == 1, "it is not hammered"
+    row = await phone.row("captcha")
+    assert row.success is None
+    assert words in (row.last_error or "")
+    assert words in ((await phone.row("push 4")).last_error or "")
+    (note,) = await _notes(phone.core)
+    assert (note["state"], note["event"]) == ("held", "intervention")
+    alerts = [each for each in await all_messages(phone.core) if each.key.startswith("alert:pushover:")]
+    assert [words in each.payload["text"] for each in alerts] == [True], "an admin hears of it once"
     phone.server.token = TOKEN
     phone.server.limit += 1000
-    phone.clock.advance(hours=2)
-    await phone.say("again")
+    phone.clock.advance(minutes=15)
     await phone.settle(loop)
-    assert phone.texts == ["again"]
+    assert phone.texts == [row.message, *(f"push {number}" for number in range(5))]
+    (note,) = await _notes(phone.core)
+    assert note["state"] == "late"
+    assert (await phone.core.runs.load(claimed.run_id)).run.required_intervention
+    phone.server.assert_clean()
+
+
+async def test_what_was_solved_meanwhile_is_not_pushed_after_a_refusal(phone: Phone) -> None:
+    phone.server.token = "another"
+    claimed = await _needs_ann(phone.core)
+    loop = phone.loop()
+    await phone.settle(loop)
+    await phone.core.interventions.answer(ANN, str(claimed.run_id), Answer("done"))
+    phone.server.token = TOKEN
+    phone.clock.advance(hours=2)
+    await phone.settle(loop)
+    assert phone.texts == []
+    phone.server.assert_clean()
+
+
+async def test_a_refusal_that_lasts_for_a_day_gives_up_what_waits_and_says_so(phone: Phone) -> None:
+    phone.server.spend_quota()
+    await _needs_ann(phone.core)
+    loop = phone.loop()
+    for _ in range(26):
+        await phone.settle(loop)
+        phone.clock.advance(hours=1)
+    row = await phone.row("captcha")
+    assert (row.success, row.attempts) == (False, 1)
+    assert row.last_error == "It was tried for a day. Pushover's messages of this month are used up."
+    (note,) = await _notes(phone.core)
+    assert note["state"] == "failed"
+    phone.server.assert_clean()
+
+
+async def test_a_test_does_not_wait_for_the_end_of_a_refusal(phone: Phone) -> None:
+    """Who asks whether pushes arrive hears at once that none does, and no test comes hours later."""
+    phone.server.token = "another"
+    task = asyncio.create_task(phone.loop().run())
+    for _ in range(2):
+        row = await phone.core.pushes.test(ANN, within_s=20)
+        assert (row.success, row.last_error) == (False, "Pushover refuses the token of this application.")
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
     phone.server.assert_clean()
 
 

@@ -31,7 +31,16 @@ def news(payload: Mapping[str, Any]) -> Card:
         minutes = int(payload.get("minutes") or 0)
         body = f"The phone rang for {minutes} m because of {what}; nobody acknowledged it."
         return Card(title="■ Nobody acknowledged", body=body, colour=GREY)
+    if state == "late":
+        return Card(
+            title="✓ Pushed",
+            body=f"The phone was told of {what} later, when Pushover took messages again.",
+            colour=GREEN,
+        )
     why = text.plain(payload.get("text") or "", 500)
+    if state == "held":
+        later = "It is told as soon as Pushover takes messages again, within a day, if that still matters then."
+        return Card(title="✋ Not pushed yet", body=f"The phone was not told of {what}. {why} {later}", colour=AMBER)
     return Card(title="✕ Not pushed", body=f"The phone was not told of {what}. {why}", colour=AMBER)
 
 
