@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from ccdtasks.times import duration_text, size_text
 
@@ -28,6 +29,18 @@ def number_text(number: float, *, short: bool = False) -> str:
     if size >= 1:
         return sign + _trimmed(f"{size:,.2f}")
     return sign + _trimmed(f"{size:.3g}" if size >= 1e-4 else f"{size:.2e}")
+
+
+def counted(number: int, thing: str, things: str = "") -> str:
+    """`1 file`, `2,847 files`, `0 files`; `things` where an s is not enough: `2 pushes`."""
+    return f"{number:,} {thing if number == 1 else things or f'{thing}s'}"
+
+
+def listed(words: Sequence[str], last: str = "and") -> str:
+    """`a`, `a and b`, `a, b and c`; `last` stands before the last one."""
+    if len(words) < 2:
+        return "".join(words)
+    return f"{', '.join(words[:-1])} {last} {words[-1]}"
 
 
 def cell_text(number: float) -> str:

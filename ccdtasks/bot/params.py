@@ -31,6 +31,15 @@ async def complete_task(interaction: discord.Interaction[Bot], typed: str) -> li
     return [app_commands.Choice(name=name, value=name) for name in names if len(name) <= text.CHOICE]
 
 
+async def complete_cleanup(interaction: discord.Interaction[Bot], typed: str) -> list[app_commands.Choice[str]]:
+    """The caller's tasks, then deleted ones that still have runs; the value of these is their id."""
+    found = await complete_task(interaction, typed)
+    for task in await interaction.client.core.cleanups.deleted(actor_of(interaction), typed, limit=25):
+        name = f"{text.clamp(task.task_name, 60)}, deleted {task.deleted_at:%Y-%m-%d %H:%M} UTC"
+        found.append(app_commands.Choice(name=name, value=str(task.id)))
+    return found[:25]
+
+
 async def complete_timezone(interaction: discord.Interaction[Bot], typed: str) -> list[app_commands.Choice[str]]:
     """Timezones whose city begins with what was typed, then those that contain it."""
     names = await interaction.client.core.schedules.timezones(typed, limit=25)

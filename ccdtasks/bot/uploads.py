@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
+from ccdtasks.amounts import counted
 from ccdtasks.bot import text
 from ccdtasks.bot.cards.card import Card, File, join
 from ccdtasks.core.links import Links
@@ -105,4 +106,4 @@ def _shown_name(artifact: Artifact) -> str:
 
 
 def _more(count: int) -> str:
-    return f"… and {count} more files: /task-files"
+    return f"… and {counted(count, 'more file')}: /task-files"

@@ -10,7 +10,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from ccdtasks.adapters.painter import Painter
-from ccdtasks.amounts import amount_text, change_text
+from ccdtasks.amounts import amount_text, change_text, counted
 from ccdtasks.cli.look import plain_table, status_text, when
 from ccdtasks.cli.service import opened
 from ccdtasks.cli.shell import Shell, verb
@@ -153,7 +153,7 @@ def _figures(report: Report) -> RenderableType:
         ("failures", failures_text(sums)),
         ("took", f"usually {duration_text(half)}, 95 % within {duration_text(most)}" if half and most else None),
         ("pages", _pages(sums)),
-        ("data", f"{sums.requests:,} requests, {size_text(sums.transferred_bytes)}" if sums.requests else None),
+        ("data", _data(sums)),
         ("tokens", f"{sums.input_tokens:,} in, {sums.output_tokens:,} out" if sums.tokens else None),
         ("cost", f"about ${sums.cost_usd:,.2f}" if sums.cost_usd else None),
     )
@@ -174,6 +174,10 @@ def _pages(sums: Sums) -> str | None:
     return f"{sums.pages:,}{each}" if sums.pages else None
 
 
+def _data(sums: Sums) -> str | None:
+    return f"{counted(sums.requests, 'request')}, {size_text(sums.transferred_bytes)}" if sums.requests else None
+
+
 def _course(series: Series, output: Path | None) -> RenderableType:
     numbers = [number for _, number in series.points]
     low, high = min(numbers), max(numbers)
@@ -183,6 +187,6 @@ def _course(series: Series, output: Path | None) -> RenderableType:
         f"{series.task.task_name}: {series.name}",
         line,
         f"{change_text(numbers[0], numbers[-1], series.unit)}, lowest {amount_text(low, series.unit)}, "
-        f"highest {amount_text(high, series.unit)}, {len(numbers):,} point{'' if len(numbers) == 1 else 's'}",
+        f"highest {amount_text(high, series.unit)}, {counted(len(numbers), 'point')}",
     ]
     return Text("\n".join([*said, *([f"Drawn: {output}"] if output else [])]))

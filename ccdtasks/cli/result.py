@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from rich.markdown import Markdown
 from rich.text import Text
 
-from ccdtasks.amounts import amount_text
+from ccdtasks.amounts import amount_text, counted
 from ccdtasks.cli.look import AMBER, places, plain_table, status_text
 from ccdtasks.cli.wording import in_the_shell
 from ccdtasks.config import Config
@@ -71,9 +71,9 @@ def _news(view: RunView, result: Result) -> list[RenderableType]:
 
 def figures(run: TaskRun) -> str:
     """`2 m 38 s · 12 pages · 247 requests · 8.3 MB · 61,204 tokens · about $0.21`"""
-    parts = [duration_text(run.duration_seconds or 0), f"{run.pages_loaded or 0:,} pages"]
+    parts = [duration_text(run.duration_seconds or 0), counted(run.pages_loaded or 0, "page")]
     if run.http_requests_made:
-        parts.append(f"{run.http_requests_made:,} requests")
+        parts.append(counted(run.http_requests_made, "request"))
     if run.data_transferred_bytes:
         parts.append(size_text(run.data_transferred_bytes))
     if run.cost_usd is not None:
@@ -86,7 +86,7 @@ def _rows(rows: Rows) -> RenderableType:
     for row in rows[:_MAX_ROWS]:
         table.add_row(*("" if row.get(name) is None else str(row.get(name)) for name in columns_of(rows)))
     more = len(rows) - _MAX_ROWS
-    return Group(table, Text(f"and {more:,} more rows in the file")) if more > 0 else table
+    return Group(table, Text(f"and {counted(more, 'more row')} in the file")) if more > 0 else table
 
 
 def _files(view: RunView, config: Config) -> Text:

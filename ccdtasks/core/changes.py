@@ -17,7 +17,7 @@ from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from ccdtasks.amounts import amount_text, change_text, percent_text, unit_text
+from ccdtasks.amounts import amount_text, change_text, counted, percent_text, unit_text
 from ccdtasks.core.numbers import read_number
 from ccdtasks.core.results import Cell, Result, Table, columns_of
 from ccdtasks.core.text import clean_line
@@ -144,7 +144,7 @@ class Changes:
         """One line a change, what matters most first; empty when nothing is new."""
         said = [value.text() for value in self.values[:_SHOWN_VALUES]]
         if len(self.values) > _SHOWN_VALUES:
-            said.append(f"{len(self.values) - _SHOWN_VALUES} more values changed")
+            said.append(f"{counted(len(self.values) - _SHOWN_VALUES, 'more value')} changed")
         said += [line for table in self.tables for line in table.lines()]
         return said or (["What it says is different."] if self.says_other else [])
 
@@ -324,8 +324,4 @@ def _words(prose: str) -> str:
 
 
 def _rows(count: int, what: str) -> str:
-    return (
-        f"{count:,} {what} row{'' if count == 1 else 's'}"
-        if what != "gone"
-        else (f"{count:,} row{'' if count == 1 else 's'} gone")
-    )
+    return f"{counted(count, 'row')} gone" if what == "gone" else counted(count, f"{what} row")

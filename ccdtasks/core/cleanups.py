@@ -4,7 +4,7 @@ plan (says exactly what would go) --confirmed--> start (a row) --the engine, bat
 
 What stays: the sums of days and months; the last good run of a task, and that of each of its latest sets of values,
 which changes are measured by; whatever a run that goes on needs; all of a chain that goes on. A run and its retries
-go together.
+go together. Of a deleted task everything may go, also the last good run, and no limit need be named.
 """
 
 from __future__ import annotations
@@ -15,25 +15,28 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import Select, exists, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from ccdtasks.core import removal
+from ccdtasks.amounts import counted
+from ccdtasks.core import naming, removal
 from ccdtasks.core.access import SYSTEM, Access, Actor
 from ccdtasks.core.audit import Audit
 from ccdtasks.core.outbox import Outbox
+from ccdtasks.core.pages import page_size
 from ccdtasks.core.removal import Rule
 from ccdtasks.core.tasks import Tasks
 from ccdtasks.db import Database
 from ccdtasks.db.enums import MessageType
-from ccdtasks.db.models import Artifact, Cleanup, DiscordThread, Task
-from ccdtasks.errors import Conflict, Invalid
+from ccdtasks.db.models import Artifact, Cleanup, DiscordThread, Task, TaskRun
+from ccdtasks.errors import Conflict, Invalid, NotFound
 from ccdtasks.events import Bus, MessagePending
 from ccdtasks.times import Clock, size_text
 
 BATCH = 50
 _DAYS_MAX = 36_500
 _KEPT_MAX = 1_000_000
+_NAMESAKES = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,13 +93,25 @@ class Cleanups:
         self._outbox = outbox
 
     async def plan(self, actor: Actor, task_name: str, wanted: Wanted) -> Plan:
-        """What would go; changes nothing. Raises Invalid when the wish names no limit."""
+        """What would go; changes nothing. Raises Invalid when the wish names no limit.
+
+        A deleted task is named by its id, or by its name when no other task has had it.
+        """
         self._access.require_use(actor)
         async with self._db.read() as session:
-            task = await self._tasks.find_in(session, actor, task_name, "clean up this task")
+            task = await self._task(session, actor, task_name)
             rule = await self._rule(session, task, wanted)
-            counts = await removal.count(session, task.id, rule)
+            counts = await removal.count(session, task, rule)
         return Plan(task, rule, *counts)
+
+    async def deleted(self, actor: Actor, typed: str = "", limit: int = 25) -> Sequence[Task]:
+        """Deleted tasks that still have runs and whose name contains what was typed, the latest first."""
+        if not self._access.may_use(actor):
+            return []
+        named = Task.task_name.contains(naming.folded(typed)[:100], autoescape=True)
+        query = self._gone(actor).where(named, exists().where(TaskRun.task_id == Task.id))
+        async with self._db.read() as session:
+            return (await session.scalars(query.limit(page_size(limit)))).all()
 
     async def start(self, actor: Actor, task_id: UUID, rule: Rule) -> Cleanup:
         """Asks for what a plan showed. Raises Conflict while an earlier clean-up of the task goes on."""
@@ -106,7 +121,7 @@ class Cleanups:
             going = select(Cleanup.id).where(Cleanup.task_id == task_id, Cleanup.finished_at.is_(None))
             if await session.scalar(going.limit(1)):
                 raise Conflict(f"{task.task_name} is being cleaned up already.", "wait until it is done")
-            kept = [str(run_id) for run_id in await removal.kept_runs(session, task_id)]
+            kept = [str(run_id) for run_id in await removal.kept_runs(session, task)]
             row = Cleanup(
                 task_id=task_id,
                 owner_user_id=task.owner_user_id,
@@ -173,10 +188,28 @@ class Cleanups:
             elif row is not None:
                 row.status, row.archived_at = "archived", self._clock.now()
 
+    def _gone(self, actor: Actor) -> Select[tuple[Task]]:
+        query = select(Task).where(Task.deleted_at.is_not(None)).order_by(Task.deleted_at.desc())
+        return query if self._access.is_admin(actor) else query.where(Task.owner_user_id == actor.user_id)
+
+    async def _task(self, session: AsyncSession, actor: Actor, name_or_id: str) -> Task:
+        try:
+            return await self._tasks.find_in(session, actor, name_or_id, "clean up this task")
+        except NotFound:
+            task_id = _uuid(name_or_id)
+            is_it = Task.id == task_id if task_id else Task.task_name == naming.folded(name_or_id)
+            gone = (await session.scalars(self._gone(actor).where(is_it).limit(_NAMESAKES))).all()
+            if not gone:
+                raise
+        if len(gone) > 1:
+            listed = ", ".join(f"{each.id} ({each.deleted_at:%Y-%m-%d})" for each in gone)
+            raise Conflict(f"Several deleted tasks were named {gone[0].task_name}.", f"name one by its id: {listed}")
+        return gone[0]
+
     async def _rule(self, session: AsyncSession, task: Task, wanted: Wanted) -> Rule:
         """The wish as a moment: what was queued before it may go, and nothing that comes later."""
         days, keep = wanted.older_than_days, wanted.keep_last
-        if days is None and keep is None:
+        if days is None and keep is None and task.deleted_at is None:
             raise Invalid(
                 "older_than_days", "Say how old, or how many runs to keep.", "such as 90 days, or the latest 100"
             )
@@ -195,8 +228,8 @@ class Cleanups:
             return
         row.finished_at = self._clock.now()
         self._audit.record(session, SYSTEM, "task.cleaned", row.task_id, row.removed)
-        said = removed_text(row.removed)
-        payload = {"title": "Cleaned up", "text": f"{said} The figures of days and months stay."}
+        said, task = removed_text(row.removed), await session.get_one(Task, row.task_id)
+        payload = {"title": f"{task.task_name}: cleaned up", "text": f"{said} The figures of days and months stay."}
         await self._outbox.put(
             session, None, f"cleanup:{row.id}", MessageType.NOTIFICATION, payload, task_id=row.task_id
         )
@@ -205,13 +238,20 @@ class Cleanups:
 def removed_text(removed: Mapping[str, int]) -> str:
     """`12 runs and 31 files (8.3 MB) were removed.`"""
     runs, files = removed.get("runs", 0), removed.get("files", 0)
-    said = [f"{runs:,} run{'' if runs == 1 else 's'}"] if runs else []
+    said = [counted(runs, "run")] if runs else []
     if files:
-        said.append(f"{files:,} file{'' if files == 1 else 's'} ({size_text(removed.get('size_bytes', 0))})")
+        said.append(f"{counted(files, 'file')} ({size_text(removed.get('size_bytes', 0))})")
     if not said:
         return "Nothing was removed."
     verb = "was" if runs + files == 1 else "were"
     return f"{' and '.join(said)} {verb} removed."
+
+
+def _uuid(text: str) -> UUID | None:
+    try:
+        return UUID(text.strip())
+    except ValueError:
+        return None
 
 
 def _rule_of(stored: Mapping[str, Any]) -> Rule:

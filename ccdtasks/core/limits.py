@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from ccdtasks.amounts import counted
 from ccdtasks.core.access import Actor
 from ccdtasks.db.enums import Trigger
 from ccdtasks.db.models import AuditEntry, TaskRun
@@ -39,7 +40,9 @@ async def require_rate(session: AsyncSession, actor: Actor, limit: int, now: dat
     if len(recent) >= limit:
         wait_s = max(1.0, (recent[-1] + _MINUTE - now).total_seconds())
         raise LimitReached(
-            f"You have started {limit} runs within a minute.", f"try again in {wait_s:.0f} s", retry_after_s=wait_s
+            f"You have started {counted(limit, 'run')} within a minute.",
+            f"try again in {wait_s:.0f} s",
+            retry_after_s=wait_s,
         )
 
 

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
 from ccdtasks.db.enums import ArtifactState, RunStatus
-from ccdtasks.db.models import Artifact, Base, DiscordThread, RunEvent, Session, TaskRun
+from ccdtasks.db.models import Artifact, Base, DiscordThread, RunEvent, Session, Task, TaskRun
 
 TO_ARCHIVE, TO_DELETE = "to_archive", "to_delete"
 """States of threads whose run was removed, until Discord has done it."""
@@ -33,11 +33,18 @@ class Rule:
     delete_threads: bool = False
 
 
-async def kept_runs(session: AsyncSession, task_id: UUID) -> list[UUID]:
+async def kept_runs(session: AsyncSession, task: Task) -> list[UUID]:
     """The last good run of each of the latest sets of values: what the next results are compared with.
 
-    And what runs that go on build upon.
+    Not of a deleted task, which has no next result. And what runs that go on build upon.
     """
+    compared = [] if task.deleted_at else await _last_good(session, task.id)
+    needed = await session.scalars(select(TaskRun.upstream_runs).where(TaskRun.completed_at.is_(None)))
+    named = {UUID(run_id) for upstreams in needed for run_id in (upstreams or {}).values()}
+    return [*compared, *named]
+
+
+async def _last_good(session: AsyncSession, task_id: UUID) -> list[UUID]:
     good = (
         select(TaskRun.id, TaskRun.retry_of, TaskRun.parameters)
         .where(TaskRun.task_id == task_id, TaskRun.status == RunStatus.COMPLETED)
@@ -47,9 +54,7 @@ async def kept_runs(session: AsyncSession, task_id: UUID) -> list[UUID]:
     by_values: dict[str, UUID] = {}
     for run_id, retry_of, parameters in await session.execute(good):
         by_values.setdefault(repr(sorted(parameters.items())), retry_of or run_id)
-    needed = await session.scalars(select(TaskRun.upstream_runs).where(TaskRun.completed_at.is_(None)))
-    named = {UUID(run_id) for upstreams in needed for run_id in (upstreams or {}).values()}
-    return [*list(by_values.values())[:_SETS_KEPT], *named]
+    return list(by_values.values())[:_SETS_KEPT]
 
 
 async def start_of_nth(session: AsyncSession, task_id: UUID, number: int) -> datetime | None:
@@ -58,9 +63,9 @@ async def start_of_nth(session: AsyncSession, task_id: UUID, number: int) -> dat
     return await session.scalar(query.order_by(TaskRun.created_at.desc()).offset(number - 1).limit(1))
 
 
-async def count(session: AsyncSession, task_id: UUID, rule: Rule) -> tuple[int, int, int, int, int]:
+async def count(session: AsyncSession, task: Task, rule: Rule) -> tuple[int, int, int, int, int]:
     """How many runs, files, bytes, events and threads would go."""
-    firsts = _firsts(task_id, rule, await kept_runs(session, task_id)).cte("firsts")
+    firsts = _firsts(task.id, rule, await kept_runs(session, task)).cte("firsts")
     retries = select(TaskRun.id).join(firsts, TaskRun.retry_of == firsts.c.id)
     runs = select(select(firsts.c.id).union_all(retries).subquery().c.id)
     stored = select(func.count(), func.coalesce(func.sum(Artifact.size_bytes), 0)).where(

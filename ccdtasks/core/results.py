@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ccdtasks.amounts import counted
 from ccdtasks.core.text import clean_line, clean_text, clean_url
 from ccdtasks.errors import Invalid
 
@@ -136,7 +137,7 @@ def _table(rows: object, where: str, cut: list[str]) -> Table:
     if not isinstance(rows, Sequence) or isinstance(rows, str | bytes):
         raise _wrong(where, "a list of rows")
     if len(rows) > MAX_ROWS:
-        cut.append(f"{len(rows) - MAX_ROWS:,} rows of {clean_line(where, 60)}")
+        cut.append(f"{counted(len(rows) - MAX_ROWS, 'row')} of {clean_line(where, 60)}")
     columns: dict[object, str] = {}
     table: Table = []
     for row in rows[:MAX_ROWS]:
@@ -198,7 +199,7 @@ def _alerts(given: object, cut: list[str]) -> list[Alert]:
     if not isinstance(given, list | tuple):
         raise _wrong("alerts", "a list")
     if len(given) > MAX_ALERTS:
-        cut.append(f"{len(given) - MAX_ALERTS:,} alerts")
+        cut.append(counted(len(given) - MAX_ALERTS, "alert"))
     alerts = []
     for alert in given[:MAX_ALERTS]:
         text, severity = (alert.get("text"), alert.get("severity")) if isinstance(alert, Mapping) else (alert, "info")
@@ -212,7 +213,7 @@ def _files(given: object, cut: list[str]) -> list[str]:
     if not isinstance(given, list | tuple) or not all(isinstance(name, str) for name in given):
         raise _wrong("files", "a list of file names")
     if len(given) > MAX_FILES:
-        cut.append(f"{len(given) - MAX_FILES:,} files")
+        cut.append(counted(len(given) - MAX_FILES, "file"))
     return [clean_line(name, 255) for name in given[:MAX_FILES]]
 
 

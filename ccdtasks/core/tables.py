@@ -6,6 +6,7 @@ import csv
 import io
 import re
 
+from ccdtasks.amounts import counted
 from ccdtasks.core.results import Cell, Result, Table, columns_of
 
 _DANGEROUS = ("=", "+", "-", "@", "\t", "\r", "\n", "|", "＝", "＋", "－", "＠")
@@ -28,7 +29,7 @@ def markdown_text(result: Result, rows: int = 20) -> str:
     if result.items:
         parts.append(_markdown_table(result.items[:rows]))
         if len(result.items) > rows:
-            parts.append(f"{len(result.items) - rows:,} more rows.")
+            parts.append(f"{counted(len(result.items) - rows, 'more row')}.")
     if result.values:
         parts.append(
             "\n".join(

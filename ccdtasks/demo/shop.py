@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 
 from aiohttp import web
 
+from ccdtasks.amounts import counted
 from ccdtasks.demo import pages
 from ccdtasks.demo.catalog import PRODUCTS
 
@@ -49,7 +50,7 @@ class Shop:
         found = [
             product for product in PRODUCTS if all(word in f"{product.name} {product.kind}".lower() for word in words)
         ]
-        return _html(pages.product_list(f"{len(found)} results for “{query}”", found, self.visit, query))
+        return _html(pages.product_list(f"{counted(len(found), 'result')} for “{query}”", found, self.visit, query))
 
     async def _product(self, request: web.Request) -> web.Response:
         found = [product for product in PRODUCTS if product.slug == request.match_info["slug"]]

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from datetime import timedelta
 
 from ccdtasks.adapters.pushover import Pushover, Quota
+from ccdtasks.amounts import counted
 from ccdtasks.core import Core
 from ccdtasks.core.pushqueue import QuotaLeft
 from ccdtasks.db.models import DiscordMessage, PushoverNotification
@@ -50,7 +51,7 @@ async def _pushover(core: Core, pushover: Pushover) -> Finding:
 
 
 def _left(quota: Quota | QuotaLeft) -> str:
-    return f"{quota.remaining:,} of {quota.limit:,} messages are left until {quota.reset_at:%-d %B}"
+    return f"{quota.remaining:,} of {counted(quota.limit, 'message')} are left until {quota.reset_at:%-d %B}"
 
 
 async def _undelivered(core: Core) -> Finding:
@@ -59,7 +60,8 @@ async def _undelivered(core: Core) -> Finding:
     pushes, messages = await core.push_queue.failures(since), await core.messages.failures(since)
     if not pushes and not messages:
         return ok("notifications", "Everything of the last 7 days was delivered, or is on its way.")
-    told = [f"{len(messages)} messages to Discord"] * bool(messages) + [f"{len(pushes)} pushes"] * bool(pushes)
+    told = [f"{counted(len(messages), 'message')} to Discord"] * bool(messages)
+    told += [counted(len(pushes), "push", "pushes")] * bool(pushes)
     rows: list[DiscordMessage | PushoverNotification] = [*messages, *pushes]
     latest = max(rows, key=lambda row: row.created_at)
     return warn(

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
+from ccdtasks.amounts import counted
 from ccdtasks.config import ServerConfig
 from ccdtasks.core import Core
 from ccdtasks.doctor.finding import Finding, fail, failed, ok, warn
@@ -18,6 +19,7 @@ from ccdtasks.times import size_text
 
 _ANSWER_LIMIT_S = 3.0
 _STORE_LIMIT_S = 60.0
+_COUNTED = 1000
 
 
 async def outside_findings(core: Core) -> AsyncIterator[Finding]:
@@ -64,12 +66,16 @@ def _is_here(host: str) -> bool:
         return host == "localhost"
 
 
+def _waits(count: int, size_bytes: int) -> str:
+    files = f"{counted(count, 'file')} {'waits' if count == 1 else 'wait'} for it, {size_text(size_bytes)}."
+    return f" At least {files}" if count == _COUNTED else f" {files}"
+
+
 async def _store(core: Core) -> Finding:
     config, store = core.config, open_store(core.config)
     where = f"bucket {config.storage.bucket}" if config.storage.kind == "s3" else "local folder"
-    waiting = await core.artifacts.unstored(limit=1000)
-    size = size_text(sum(artifact.size_bytes for artifact in waiting))
-    waits = f" {len(waiting)} files wait for it, {size}." if waiting else ""
+    waiting = await core.artifacts.unstored(limit=_COUNTED)
+    waits = _waits(len(waiting), sum(artifact.size_bytes for artifact in waiting)) if waiting else ""
     try:
         async with asyncio.timeout(_STORE_LIMIT_S):
             await store.check()

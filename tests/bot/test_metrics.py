@@ -8,6 +8,7 @@ from typing import Any
 import discord
 from sqlalchemy import select
 
+from ccdtasks.core.access import SHELL
 from ccdtasks.core.endings import Outcome
 from ccdtasks.db.enums import ArtifactKind, Reason, RunStatus
 from ccdtasks.db.models import TaskRun
@@ -145,3 +146,25 @@ async def test_a_clean_up_is_shown_first_and_then_done(world: World) -> None:
     await _run(world, 6)
     one = await world.alice.slash(world.lobby, "task-cleanup", task="ticket-checker", older_than_days=0)
     assert "1 thread would be archived, with what stands in it." in said(one)
+
+
+async def test_what_is_left_of_a_deleted_task_is_offered_and_asked_about(world: World) -> None:
+    await world.make()
+    for price in (5, 4):
+        await _run(world, price)
+    await world.deliver()
+    gone = await world.core.tasks.delete(SHELL, "ticket-checker")
+    async with world.core.db.write() as session:
+        for run in await session.scalars(select(TaskRun)):
+            run.created_at -= timedelta(days=1)
+    await world.make("ticket-checker-2")
+    offered = await world.alice.autocomplete(world.lobby, "task-cleanup", "task", "ticket")
+    assert [choice["name"].partition(",")[0] for choice in offered] == ["ticket-checker-2", "ticket-checker"]
+    assert offered[1]["value"] == str(gone.id)
+    assert await world.bob.autocomplete(world.lobby, "task-cleanup", "task", "ticket") == []
+    question = await world.alice.slash(world.lobby, "task-cleanup", task=str(gone.id))
+    assert said(question).startswith("✋ Clean up what is left of ticket-checker?\nThis task was deleted ")
+    assert "2 runs, 2 files (6 B), 8 lines of log would be deleted." in said(question)
+    assert "last good run" not in said(question)
+    answer = await world.alice.click(question.response, label="Clean up")
+    assert "a message in the channel for notices" in said(answer)

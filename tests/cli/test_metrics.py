@@ -48,9 +48,26 @@ def test_a_clean_up_asks_first_and_names_what_goes(ccdtasks: Command) -> None:
     assert (plan["runs"], plan["files"], plan["is_started"]) == (1, 0, False)
     refused = ccdtasks("cleanup", "one", "--older", "0", stdin="n\n")
     assert (refused.code, refused.out) == (0, "✓ Nothing was changed.\n")
-    assert "1 runs, 0 files (0 B), 0 lines of log" in refused.err
+    assert "1 run, 0 files (0 B), 0 lines of log" in refused.err
     done = ccdtasks("cleanup", "one", "--keep", "0", "--yes")
     assert done.out == "▶ one is being cleaned up by the service.\n"
     assert ccdtasks("cleanup", "one", "--keep", "0", "--yes").code == 6
     assert ccdtasks("cleanup", "one").code == 4
     assert ccdtasks("cleanup", "one", "--keep", "5").out == "✓ one: nothing to clean up.\n"
+
+
+def test_what_is_left_of_a_deleted_task_can_go_too(ccdtasks: Command) -> None:
+    ccdtasks("task", "create", "one", "Look")
+    ccdtasks("stop", ccdtasks("run", "one", "--json").json()["id"])
+    assert ccdtasks("cleanup", "--deleted").out == "No deleted task has runs left.\n"
+    ccdtasks("task", "delete", "one")
+    (gone,) = ccdtasks("cleanup", "--deleted", "--json").json()
+    assert gone["task"] == "one"
+    assert gone["id"] in ccdtasks("cleanup", "--deleted").out
+    while not (plan := ccdtasks("cleanup", "one", "--json").json())["runs"]:
+        pass  # the run of this second comes later than the moment before which runs go
+    assert plan["deleted_at"] == gone["deleted_at"]
+    refused = ccdtasks("cleanup", "one", stdin="n\n")
+    assert "of one, which was deleted on " in refused.err
+    assert ccdtasks("cleanup", gone["id"], "--yes").out == "▶ one is being cleaned up by the service.\n"
+    assert ccdtasks("cleanup").code == 2

@@ -24,7 +24,7 @@ from ccdtasks.db.models import (
     Session,
     TaskRun,
 )
-from ccdtasks.errors import Conflict, Denied, Invalid
+from ccdtasks.errors import Conflict, Denied, Invalid, NotFound
 from tests.clock import MoveableClock
 from tests.people import ADMIN, ANN, BOB
 from tests.stories import all_messages, claim, completed, fail, lines, make_task, running
@@ -226,6 +226,46 @@ async def test_who_may_and_what_is_no_wish(core: Core, clock: MoveableClock) -> 
     await core.cleanups.start(ADMIN, plan.task.id, plan.rule)
     with pytest.raises(Conflict):
         await core.cleanups.start(ANN, plan.task.id, plan.rule)
+
+
+async def test_all_that_is_left_of_a_deleted_task_goes_and_nothing_of_the_one_that_has_its_name_now(
+    core: Core, clock: MoveableClock
+) -> None:
+    for _ in range(3):
+        await _good(core, clock)
+    await core.tasks.delete(ANN, "ticket-checker")
+    (gone,) = await core.cleanups.deleted(ANN, "ticket")
+    assert (await core.cleanups.plan(ANN, "ticket-checker", Wanted())).runs == 3
+    new = await _good(core, clock)
+    with pytest.raises(Invalid):  # the name now means the task that lives
+        await core.cleanups.plan(ANN, "ticket-checker", Wanted())
+    for stranger in (BOB,):
+        assert await core.cleanups.deleted(stranger) == []
+        with pytest.raises(NotFound):
+            await core.cleanups.plan(stranger, str(gone.id), Wanted())
+    assert (await core.cleanups.plan(ANN, str(gone.id), Wanted(keep_last=2))).runs == 1
+    plan = await core.cleanups.plan(ADMIN, str(gone.id), Wanted())
+    assert (plan.runs, plan.files, plan.task.id) == (3, 6, gone.id)
+    await core.cleanups.start(ANN, plan.task.id, plan.rule)
+    await _all_of_it(core)
+    assert await _left(core) == [new.run_id]
+    assert await core.cleanups.deleted(ANN) == []
+    (told,) = [each for each in await all_messages(core) if each.key.startswith("cleanup:")]
+    assert told.payload["title"] == "ticket-checker: cleaned up"
+    assert (await core.metrics.of(ADMIN, None, "all")).total.runs == 4
+
+
+async def test_deleted_tasks_of_one_name_are_told_apart_by_their_ids(core: Core, clock: MoveableClock) -> None:
+    for _ in range(2):
+        await _good(core, clock)
+        await core.tasks.delete(ANN, "ticket-checker")
+    second, first = await core.cleanups.deleted(ANN)
+    with pytest.raises(Conflict) as refused:
+        await core.cleanups.plan(ANN, "ticket-checker", Wanted())
+    assert refused.value.hint == (
+        f"name one by its id: {second.id} ({second.deleted_at:%Y-%m-%d}), {first.id} ({first.deleted_at:%Y-%m-%d})"
+    )
+    assert (await core.cleanups.plan(ANN, str(first.id), Wanted())).runs == 1
 
 
 async def test_the_log_of_pushes_outlives_its_run(core: Core, clock: MoveableClock) -> None:

@@ -79,7 +79,7 @@ async def test_what_nobody_was_told_is_counted(core: Core, server: PushoverServe
     await core.messages.failed(row, "Discord does not take this.")
     finding = (await _found(core))["notifications"]
     assert finding.outcome == "warn"
-    assert "1 messages to Discord and 1 pushes could not be delivered" in finding.text
+    assert "1 message to Discord and 1 push could not be delivered" in finding.text
     clock.advance(days=8)
     assert (await _found(core))["notifications"].outcome == "ok"
 

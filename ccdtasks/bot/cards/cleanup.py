@@ -21,12 +21,17 @@ def ask(plan: Plan) -> Card:
     """Exactly what would go and what stays, and the two buttons. The button holds the rule, not the runs."""
     name, rule = text.plain(plan.task.task_name, 100), plan.rule
     if plan.is_empty:
-        return Card(title=f"✓ {name}: nothing to clean up", body=join("No run fits.", _STAYS), colour=GREEN)
+        return Card(title=f"✓ {name}: nothing to clean up", body=join("No run fits.", _stays(plan)), colour=GREEN)
     which = "Failed runs" if rule.failed_only else "Runs"
     go = "" if rule.files_only else f"It cannot be taken back. {_threads(plan)}"
     return Card(
-        title=f"✋ Clean up {name}?",
-        body=join(f"{which} from before {stamp(rule.before, 'f')}: {_what(plan)}.", go, _STAYS),
+        title=f"✋ Clean up what is left of {name}?" if plan.task.deleted_at else f"✋ Clean up {name}?",
+        body=join(
+            f"This task was deleted {stamp(plan.task.deleted_at, 'R')}." if plan.task.deleted_at else "",
+            f"{which} from before {stamp(rule.before, 'f')}: {_what(plan)}.",
+            go,
+            _stays(plan),
+        ),
         colour=AMBER,
         buttons=(
             Button("Keep it", "sure:no"),
@@ -35,7 +40,9 @@ def ask(plan: Plan) -> Card:
     )
 
 
-_STAYS = "The figures of days and months stay, the last good run, and whatever goes on."
+def _stays(plan: Plan) -> str:
+    good = "" if plan.task.deleted_at else ", the last good run"
+    return f"The figures of days and months stay{good}, and whatever goes on."
 
 
 def _what(plan: Plan) -> str:
@@ -60,7 +67,8 @@ def _threads(plan: Plan) -> str:
 def started(task: Task) -> Card:
     """It goes on in the background."""
     name = text.plain(task.task_name, 100)
-    said = "It goes on in the background, and a message in the task's channel tells when it is done."
+    where = "the channel for notices" if task.deleted_at else "the task's channel"
+    said = f"It goes on in the background, and a message in {where} tells when it is done."
     return Card(title=f"▶ {name}: being cleaned up", body=said, colour=BLUE)
 
 

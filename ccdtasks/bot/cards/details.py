@@ -127,9 +127,8 @@ def _figures(run: TaskRun) -> str:
         f"pages took {duration_text(run.page_load_ms / 1000)} to load" if run.page_load_ms else None,
         f"{figures.counted(run.api_calls_made, 'call')} to Claude" if run.api_calls_made else None,
         *(
-            f"{tokens[kind]:,} {kind.replace('_', ' ')} tokens"
+            figures.counted(tokens.get(kind), f"{kind.replace('_', ' ')} token")
             for kind in ("input", "output", "cache_read")
-            if tokens.get(kind)
         ),
         f"about ${run.cost_usd:.4f}" if run.cost_usd else None,
     )

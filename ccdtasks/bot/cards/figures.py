@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from ccdtasks import amounts
 from ccdtasks.amounts import amount_text, cell_text
 from ccdtasks.bot import text
 from ccdtasks.core.results import Alert, Value
@@ -31,7 +32,7 @@ def tables_text(tables: Sequence[Rows]) -> str:
 
 
 def _rows(count: int, what: str = "") -> str:
-    return f"{count:,} {what}row{'' if count == 1 else 's'}"
+    return amounts.counted(count, f"{what}row")
 
 
 def rows_lines(rows: Sequence[Mapping[str, Any]], first_number: int) -> list[str]:
@@ -73,7 +74,7 @@ def alerts_text(alerts: Sequence[Alert]) -> str:
     """One line an alert."""
     lines = [f"🔔 {text.plain(alert.text, 300)}" for alert in alerts[:5] if alert.text.strip()]
     more = len(alerts) - 5
-    return "\n".join([*lines, f"and {more} more alerts"] if more > 0 else lines)
+    return "\n".join([*lines, f"and {counted(more, 'more alert')}"] if more > 0 else lines)
 
 
 def parameters_text(parameters: Mapping[str, Any]) -> str:
@@ -92,7 +93,7 @@ def small_print(run: TaskRun) -> str:
         counted(run.pages_loaded, "page"),
         counted(run.http_requests_made, "request"),
         size_text(run.data_transferred_bytes) if run.data_transferred_bytes else None,
-        f"{tokens:,} tokens" if tokens else None,
+        counted(tokens, "token"),
         f"about ${run.cost_usd:.2f}" if run.cost_usd else None,
         f"run {str(run.id)[:8]}",
     )
@@ -101,9 +102,7 @@ def small_print(run: TaskRun) -> str:
 
 def counted(number: int | None, thing: str) -> str | None:
     """`1 page`, `2,847 pages`; None when nothing was counted."""
-    if not number:
-        return None
-    return f"{number:,} {thing}{'' if number == 1 else 's'}"
+    return amounts.counted(number, thing) if number else None
 
 
 def _tokens(used: Mapping[str, Any] | None) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ccdtasks.amounts import counted
 from ccdtasks.bot import text
 from ccdtasks.bot.cards.card import Card, File, join
 from ccdtasks.bot.cards.status import look_of
@@ -24,7 +25,7 @@ def log(view: RunView, events: Sequence[RunEvent], *, is_cut: bool) -> Card:
     data = "\n".join(lines).encode()[-FILE_BYTES:]
     file = File(f"run-{str(view.run.id)[:8]}.log", data)
     tail = "\n".join(text.clamp(each, 160) for each in lines[-TAIL_LINES:])
-    note = f"{len(lines):,} lines, {size_text(len(data))}" + (", the latest ones" if is_cut else "")
+    note = f"{counted(len(lines), 'line')}, {size_text(len(data))}" + (", the latest ones" if is_cut else "")
     return Card(
         title=f"{look.sign} {text.plain(view.task.task_name, 100)}: log",
         body=join(

@@ -98,7 +98,7 @@ def _failures(sums: Sums) -> str:
 def _steps(sums: Sums) -> str:
     lines = [
         f"{number}\\. {text.plain(step.title, 80)}: {_took(step.total_ms / step.times)} on average, "
-        f"{step.times:,} times" + (f", {step.failures:,} failed" if step.failures else "")
+        f"{figures.counted(step.times, 'time')}" + (f", {step.failures:,} failed" if step.failures else "")
         for number, step in enumerate(sums.bottlenecks(3), 1)
     ]
     return "\n".join(["Where the time goes:", *lines]) if lines else ""
@@ -115,7 +115,7 @@ def _use(sums: Sums) -> str:
         f"{pages}{load}" if pages else None,
         figures.counted(sums.requests, "request"),
         size_text(sums.transferred_bytes) if sums.transferred_bytes else None,
-        f"{sums.tokens:,} tokens" if sums.tokens else None,
+        figures.counted(sums.tokens, "token"),
         f"about ${sums.cost_usd:,.2f}" if sums.cost_usd else None,
     )
     return " · ".join(part for part in parts if part)

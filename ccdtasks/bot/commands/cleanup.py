@@ -10,7 +10,7 @@ from discord import app_commands
 from ccdtasks.bot import cards
 from ccdtasks.bot.access import actor_of
 from ccdtasks.bot.messages import reply
-from ccdtasks.bot.params import TaskName, complete_task
+from ccdtasks.bot.params import TaskName, complete_cleanup
 from ccdtasks.core.cleanups import Wanted
 
 if TYPE_CHECKING:
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 @app_commands.command(name="task-cleanup", description="Remove old runs of a task; you see first what would go")
 @app_commands.describe(
-    task="Which task",
+    task="Which task; deleted ones come last",
     older_than_days="Runs older than so many days",
     keep_last="All but the latest so many runs",
     what="Whole runs, or only their files",
     failed_only="Only runs that failed",
     threads="What becomes of their threads",
 )
-@app_commands.autocomplete(task=complete_task)
+@app_commands.autocomplete(task=complete_cleanup)
 async def task_cleanup(  # noqa: PLR0917 - discord.py passes them by name
     interaction: discord.Interaction[Bot],
     task: TaskName,
