@@ -34,7 +34,7 @@ from ccdtasks.core import Core
 from ccdtasks.core.access import SHELL, Actor
 from ccdtasks.core.metrics import Timeframe
 from ccdtasks.core.tasks import TaskFilter
-from ccdtasks.db.bulk import insert_rows
+from ccdtasks.db.bulk import Insert, write_rows
 from ccdtasks.db.enums import Reason, RunStatus, Trigger
 from ccdtasks.db.models import Base, RunEvent, Session, Task, TaskRun
 
@@ -76,9 +76,8 @@ async def make(path: Path, size: int) -> None:
         for first in range(0, size, _BATCH):
             runs, sessions, events = _batch(lot, tasks, first, min(_BATCH, size - first), size)
             async with core.db.write() as session:
-                await insert_rows(session, TaskRun, runs)
-                await insert_rows(session, Session, sessions)
-                await insert_rows(session, RunEvent, events)
+                for model, rows in ((TaskRun, runs), (Session, sessions), (RunEvent, events)):
+                    await write_rows(session, Insert(model, rows))
         made_s = time.monotonic() - began
         while await core.metrics.catch_up(1000):
             pass

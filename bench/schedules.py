@@ -129,8 +129,8 @@ async def measure_delay(url: str, folder: str, due: int) -> dict[str, float]:
     delays_ms: list[float] = []
     fire, held, clock = Firing._fire, Held(), AlmostNine()
 
-    async def timed(self: Firing, plans: Sequence[Any]) -> int:
-        moved = await fire(self, plans)
+    async def timed(self: Firing, reckonings: Any) -> int:
+        moved = await fire(self, reckonings)
         delays_ms.extend([clock.since_nine_s() * 1000] * moved)
         return moved
 

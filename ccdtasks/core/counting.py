@@ -13,7 +13,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ccdtasks.core.sums import NAMES, Sums
-from ccdtasks.db.bulk import insert_rows
+from ccdtasks.db.bulk import Insert, write_rows
 from ccdtasks.db.enums import RunStatus
 from ccdtasks.db.models import MetricRollup, RunValue, Task, TaskRun
 
@@ -56,7 +56,7 @@ async def count_runs(
     if sums:
         await _add(session, sums)
     if numbers:
-        await insert_rows(session, RunValue, numbers)
+        await write_rows(session, Insert(RunValue, numbers))
 
 
 def _keys(run: TaskRun, task: Task, at: datetime, timezone: str) -> list[_Key]:

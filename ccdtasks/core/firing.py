@@ -1,7 +1,7 @@
 """Firing: what the schedules of many tasks owe by now becomes rows, each time exactly once.
 
-    due task --> plan (no lock: times, values) --> one transaction a batch, for tasks that are still as they were seen:
-                 run + its messages  |  a skipped or missed time, told  |  a pause, told      + the next time + history
+    one transaction a batch:  due tasks --> what each owes (times, values) --> run + its messages  |  a skipped or
+                              missed time, told  |  a pause, told      + the next time + history
 
 A crash before the commit leaves the task due, one after it leaves nothing to do; `UNIQUE (task_id, scheduled_for)` and
 a look at the runs that exist keep a time from being fired again, whatever happens to the clock.
@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import Row, func, select, text, union_all
+from sqlalchemy import CompoundSelect, Integer, bindparam, func, select, text, union_all
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ccdtasks.config import Config
@@ -26,7 +26,7 @@ from ccdtasks.core.outbox import MessageDraft, Outbox
 from ccdtasks.core.owed import Owed, Reckonings, SeenTask, owed
 from ccdtasks.core.schedulelog import entry
 from ccdtasks.db import Database
-from ccdtasks.db.bulk import insert_rows, update_rows
+from ccdtasks.db.bulk import Insert, Update, among, write_rows
 from ccdtasks.db.enums import MessageType, RunStatus, Trigger
 from ccdtasks.db.models import ScheduleHistory, Task, TaskRun
 from ccdtasks.events import Bus, MessagePending, RunChanged, RunQueued
@@ -69,12 +69,11 @@ class Firing:
         self._outbox = outbox
 
     async def fire_due(self) -> int:
-        """Fires everything that is due now; returns the number of tasks that were. What became due meanwhile too."""
+        """Fires everything that is due now; returns the number of tasks that were."""
         fired, reckonings = 0, Reckonings()
-        while due := await self._due(self._clock.now()):
-            moved = await self._fire(await self._plan(due, reckonings))
+        while moved := await self._fire(reckonings):
             fired += moved
-            if moved == 0:  # all of them are being changed by somebody: the next look sees what came of it
+            if moved < BATCH:
                 break
         return fired
 
@@ -89,19 +88,26 @@ class Firing:
 
         By then both sides know the statements, which takes them as long as a firing itself.
         """
-        for task in await self._due(_ANY_TIME, limit=1):
-            async with self._db.write() as session:
-                await self._transact(session, [Owed(task, task.next_run_at, task.next_run_at, is_once=True)])
-                await session.rollback()
+        async with self._db.write() as session:
+            due = await _due(session, _ANY_TIME, limit=1)
+            await self._transact(
+                session, [Owed(task, task.next_run_at, task.next_run_at, is_once=True) for task in due]
+            )
+            await session.rollback()
 
-    async def _due(self, until: datetime, limit: int = BATCH) -> Sequence[SeenTask]:
-        columns = [getattr(Task, name) for name in SeenTask.__slots__]
-        query = select(*columns).where(_CAN_FIRE, Task.next_run_at <= until).order_by(Task.next_run_at).limit(limit)
-        async with self._db.read() as session:
-            return [SeenTask(*row) for row in await session.execute(query)]
+    async def _fire(self, reckonings: Reckonings) -> int:
+        async with self._db.write() as session:
+            due = await _due(session, self._clock.now())
+            batch = await self._transact(session, await self._plan(due, reckonings))
+        if batch.runs:
+            self._bus.publish(RunQueued(batch.runs[-1]["id"]))
+            self._bus.publish(RunChanged(batch.runs[-1]["id"]))
+        if batch.moved:
+            self._bus.publish(MessagePending())
+        return len(batch.moved)
 
     async def _plan(self, due: Sequence[SeenTask], reckonings: Reckonings) -> list[Owed]:
-        """The arithmetic, outside of the transaction, with room for others in between."""
+        """The arithmetic, with room for the rest of the process in between."""
         now, plans = self._clock.now(), []
         for number, task in enumerate(due, 1):
             plans.append(owed(task, now, self._config.schedule, reckonings))
@@ -109,21 +115,13 @@ class Firing:
                 await asyncio.sleep(0)
         return plans
 
-    async def _fire(self, plans: Sequence[Owed]) -> int:
-        async with self._db.write() as session:
-            batch = await self._transact(session, plans)
-        if batch.runs:
-            self._bus.publish(RunQueued(batch.runs[-1]["id"]))
-            self._bus.publish(RunChanged(batch.runs[-1]["id"]))
-        self._bus.publish(MessagePending())
-        return len(batch.moved)
-
     async def _transact(self, session: AsyncSession, plans: Sequence[Owed]) -> _Batch:
         now, batch = self._clock.now(), _Batch()
-        unchanged = await _unchanged(session, plans)
-        runs = await _runs(session, unchanged)
+        if not plans:
+            return batch
+        runs = await _runs(session, plans)
         queued_at = await end_of_queue(session, now)
-        for plan in unchanged:
+        for plan in plans:
             of_task = runs.get(plan.task.id, ())
             busy = plan.blocked_by([run for run in of_task if run.completed_at is None])
             if plan.paused_because:
@@ -143,19 +141,20 @@ class Firing:
         return batch
 
     async def _write(self, session: AsyncSession, batch: _Batch, now: datetime) -> None:
-        """All rows of a kind in one statement, past the unit of work: a thousand at once is an ordinary Monday at 9."""
-        await insert_rows(
+        """As few statements as there can be, past the unit of work: a thousand at once is an ordinary Monday at 9."""
+        same = {
+            "started_by": SYSTEM.user_id,
+            "status": RunStatus.QUEUED,
+            "trigger": Trigger.SCHEDULED,
+            "created_at": now,
+        }
+        await write_rows(
             session,
-            TaskRun,
-            batch.runs,
-            started_by=SYSTEM.user_id,
-            status=RunStatus.QUEUED,
-            trigger=Trigger.SCHEDULED,
-            created_at=now,
+            Insert(TaskRun, batch.runs, same),
+            await self._outbox.drafted(session, batch.messages),
+            Insert(ScheduleHistory, batch.history),
+            Update(Task, batch.moved, {"updated_at": now}),
         )
-        await self._outbox.put_many(session, batch.messages)
-        await insert_rows(session, ScheduleHistory, batch.history)
-        await update_rows(session, Task, batch.moved, updated_at=now)
 
     def _run(self, batch: _Batch, plan: Owed, queued_at: datetime) -> None:
         task, stagger = plan.task, plan.stagger(self._config.schedule.jitter_s)
@@ -218,26 +217,39 @@ class Firing:
         batch.note(plan, "paused", now, plan.scheduled_for, {"reason": plan.paused_because})
 
 
-async def _unchanged(session: AsyncSession, plans: Sequence[Owed]) -> list[Owed]:
-    """Those whose task still has the schedule and the next time that the plan was made for; their rows are locked."""
-    ids = [plan.task.id for plan in plans]
-    columns = (Task.id, Task.next_run_at, Task.schedule_cron, Task.schedule_timezone, Task.schedule_parameters)
-    query = select(*columns).where(_CAN_FIRE, Task.id.in_(ids)).with_for_update()
-    rows: dict[UUID, Row[Any]] = {row.id: row for row in await session.execute(query)}
-    return [plan for plan in plans if plan.task.id in rows and plan.fits(rows[plan.task.id])]
+_DUE = (
+    select(*(getattr(Task, name) for name in SeenTask.__slots__))
+    .where(_CAN_FIRE, Task.next_run_at <= bindparam("until"))
+    .order_by(Task.next_run_at)
+    .limit(bindparam("most", type_=Integer))
+)
+"""Statements that are the same each time are built once: that takes longer than the database needs to answer them."""
+
+
+async def _due(session: AsyncSession, until: datetime, limit: int = BATCH) -> list[SeenTask]:
+    rows = await session.execute(_DUE, {"until": until, "most": limit})
+    return [SeenTask(*row) for row in rows]
+
+
+def _runs_of_tasks() -> CompoundSelect[Any]:
+    names = ("id", "task_id", "status", "trigger", "scheduled_for", "completed_at", "queued_at")
+    columns: list[Any] = [getattr(TaskRun, name) for name in names]
+    of_these = among(TaskRun.task_id, "tasks")
+    return union_all(
+        select(*columns).where(of_these, TaskRun.completed_at.is_(None)),
+        select(*columns).where(
+            of_these, TaskRun.completed_at.is_not(None), TaskRun.scheduled_for >= bindparam("first")
+        ),
+    ).order_by("queued_at")
+
+
+_RUNS = _runs_of_tasks()
 
 
 async def _runs(session: AsyncSession, plans: Sequence[Owed]) -> dict[UUID, list[Any]]:
     """By task: its runs that have not ended, oldest first, and those that it has for such a time already."""
-    names = ("id", "task_id", "status", "trigger", "scheduled_for", "completed_at", "queued_at")
-    columns: list[Any] = [getattr(TaskRun, name) for name in names]
-    of_these = TaskRun.task_id.in_([plan.task.id for plan in plans])
-    times = {plan.scheduled_for for plan in plans}
-    query = union_all(
-        select(*columns).where(of_these, TaskRun.completed_at.is_(None)),
-        select(*columns).where(of_these, TaskRun.completed_at.is_not(None), TaskRun.scheduled_for.in_(times)),
-    )
     found: dict[UUID, list[Any]] = {}
-    for row in await session.execute(query.order_by("queued_at")):
+    first = min(plan.scheduled_for for plan in plans)
+    for row in await session.execute(_RUNS, {"tasks": [plan.task.id for plan in plans], "first": first}):
         found.setdefault(row.task_id, []).append(row)
     return found

@@ -19,6 +19,7 @@ from ccdtasks.errors import Conflict, NotFound
 GOING = ACTIVE | {RunStatus.SCHEDULED, RunStatus.WAITING_DEPENDENCY, RunStatus.QUEUED}
 """States of runs that have not ended; their `completed_at` is empty, for which there are small partial indexes."""
 
+_LAST_QUEUED = select(func.max(TaskRun.queued_at)).where(TaskRun.status.in_(GOING))
 _SHORTEST = 4
 
 
@@ -59,5 +60,5 @@ async def going_runs(
 
 async def end_of_queue(session: AsyncSession, now: datetime) -> datetime:
     """The `queued_at` of a run that queues up now: behind all others, also when the clock was set back."""
-    last = await session.scalar(select(func.max(TaskRun.queued_at)).where(TaskRun.status.in_(GOING)))
+    last = await session.scalar(_LAST_QUEUED)
     return max(now, last + timedelta(microseconds=1)) if last else now

@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
 from ccdtasks.db import Database
-from ccdtasks.db.bulk import insert_rows
+from ccdtasks.db.bulk import Insert
 from ccdtasks.db.enums import Delivery, MessageType
 from ccdtasks.db.models import DiscordMessage, TaskRun
 from ccdtasks.errors import LimitReached, Unavailable
@@ -125,8 +125,8 @@ class Outbox:
         session.add(row)
         return row
 
-    async def put_many(self, session: AsyncSession, drafts: Sequence[MessageDraft]) -> None:
-        """Says many things in the caller's transaction, in order within a run; what is new by one statement."""
+    async def drafted(self, session: AsyncSession, drafts: Sequence[MessageDraft]) -> Insert:
+        """Many things to say, in order within a run, as rows for the caller to write; what was said is edited."""
         loose = [draft.key for draft in drafts if draft.run_id is None]
         same = (DiscordMessage.task_run_id.is_(None), DiscordMessage.key.in_(loose))
         said = set(await session.scalars(select(DiscordMessage.key).where(*same))) if loose else set()
@@ -152,7 +152,7 @@ class Outbox:
                     "nonce": row_id.hex[:25],
                 }
             )
-        await insert_rows(session, DiscordMessage, rows, created_at=self._clock.now())
+        return Insert(DiscordMessage, rows, {"created_at": self._clock.now()})
 
     async def is_said(self, session: AsyncSession, key: str) -> bool:
         """Whether there is a message of that key that belongs to no run."""

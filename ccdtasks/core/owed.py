@@ -63,16 +63,6 @@ class Owed:
     values: Mapping[str, str] = field(default_factory=dict)
     paused_because: str | None = None
 
-    def fits(self, row: Any) -> bool:
-        """Whether the task's row is still as it was seen."""
-        seen = self.task
-        return (row.next_run_at, row.schedule_cron, row.schedule_timezone, row.schedule_parameters) == (
-            seen.next_run_at,
-            seen.schedule_cron,
-            seen.schedule_timezone,
-            seen.schedule_parameters,
-        )
-
     def blocked_by(self, going: Sequence[Any]) -> UUID | None:
         """The run because of which this time is skipped, None when it may have its own.
 

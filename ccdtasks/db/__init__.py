@@ -47,10 +47,11 @@ class Database:
         advisory lock. Raises Unavailable when another process keeps the database locked, or the disk is full.
         """
         with _translated():
-            async with self._write() as session, session.begin():
+            async with self._write() as session:  # which rolls back what is not committed
                 if not self.is_sqlite:
-                    await session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _WRITER_KEY})
+                    await _become_writer(session)
                 yield session
+                await session.commit()
 
     async def close(self) -> None:
         """Closes every connection."""
@@ -61,6 +62,17 @@ class Database:
     def path(self) -> Path | None:
         """The SQLite file, or None on Postgres."""
         return Path(self.url.database) if self.is_sqlite and self.url.database else None
+
+
+async def _become_writer(session: AsyncSession) -> None:
+    lock = text("SELECT pg_advisory_xact_lock(:key)").bindparams(key=_WRITER_KEY)
+    try:
+        await session.execute(lock)
+    except DBAPIError as error:
+        if not error.connection_invalidated:
+            raise
+        await session.rollback()  # the server was restarted since the last writer; the next connection is a new one
+        await session.execute(lock)
 
 
 def _sqlite(url: str, *, writes: bool) -> AsyncEngine:
@@ -98,7 +110,7 @@ def _postgres(url: str, *, writes: bool) -> AsyncEngine:
         url,
         hide_parameters=True,
         pool_timeout=60,
-        pool_pre_ping=True,
+        pool_pre_ping=not writes,  # a writer sees it when it asks for the lock
         connect_args={"server_settings": settings, "timeout": 10},
         **size,
     )

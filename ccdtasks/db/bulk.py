@@ -5,71 +5,146 @@ SQLAlchemy prepares each value of each row, which takes longer than the database
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
+from uuid import UUID
 
-from sqlalchemy import Column, Dialect
+from sqlalchemy import Boolean, Column, ColumnElement, Dialect, Text, TypeDecorator, bindparam
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.orm import InstrumentedAttribute
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
 
 from ccdtasks.db.models.base import Base
 
 Rows = Sequence[Mapping[str, Any]]
 
 
-async def insert_rows(session: AsyncSession, model: type[Base], rows: Rows, **same: Any) -> None:
-    """Inserts `rows` of the same attributes in the caller's transaction; `same`: the attributes in which they agree.
+def among(column: InstrumentedAttribute[UUID], parameter: str) -> ColumnElement[bool]:
+    """Whether an id is one of those in the list that is given as `parameter`.
 
-    Attributes that neither names get their defaults, one value for all rows.
+    Unlike `column.in_(...)` the statement is the same for any number of them.
     """
-    if rows:
-        await session.flush()
-        connection = await session.connection()
-        many = _many(model, connection.dialect, rows, _defaults(model, rows[0]) | same)
-        names, values = ", ".join(many.values), ", ".join(many.values.values())
-        insert = f"INSERT INTO {model.__tablename__} ({names}) SELECT {values} {many.source}"
-        await connection.exec_driver_sql(insert, many.parameters)
+    return _Among(column, bindparam(parameter, type_=_Ids))
 
 
-async def update_rows(session: AsyncSession, model: type[Base], rows: Rows, **same: Any) -> None:
-    """Sets attributes of rows that are there, given as for `insert_rows`; each of `rows` has its `id`."""
-    if rows:
-        await session.flush()
-        connection = await session.connection()
-        many, table = _many(model, connection.dialect, rows, same), model.__tablename__
-        which = many.values.pop('"id"')
-        values = ", ".join(f"{name} = {value}" for name, value in many.values.items())
-        update = f"UPDATE {table} SET {values} {many.source} WHERE {table}.id = {which}"  # noqa: S608  names of our own
-        await connection.exec_driver_sql(update, many.parameters)
+class _Ids(TypeDecorator[Sequence[UUID]]):
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: Sequence[UUID] | None, dialect: Dialect) -> str:
+        ids = value or ()
+        if dialect.name == "sqlite":
+            return json.dumps([each.hex for each in ids])
+        return "{" + ",".join(str(each) for each in ids) + "}"
+
+
+class _Among(FunctionElement[bool]):
+    inherit_cache = True
+    type = Boolean()
+
+
+@compiles(_Among, "sqlite")
+def _in_json(element: _Among, compiler: SQLCompiler, **kw: Any) -> str:
+    column, ids = (compiler.process(each, **kw) for each in element.clauses)
+    return f"{column} IN (SELECT value FROM json_each({ids}))"  # noqa: S608  parts that are compiled already
+
+
+@compiles(_Among, "postgresql")
+def _in_array(element: _Among, compiler: SQLCompiler, **kw: Any) -> str:
+    column, ids = (compiler.process(each, **kw) for each in element.clauses)
+    return f"{column} = ANY (CAST({ids} AS UUID[]))"
 
 
 @dataclass(frozen=True, slots=True)
-class _Many:
-    """Parts of a statement over many rows. `values`: column -> the value it gets; `source`: where these come from."""
+class Insert:
+    """New rows of the same attributes; `same`: those in which they agree.
 
-    values: dict[str, str]
-    source: str
-    parameters: Any
+    Attributes that neither names get their defaults, one value for all rows.
+    """
+
+    model: type[Base]
+    rows: Rows
+    same: Mapping[str, Any] = field(default_factory=dict)
 
 
-def _many(model: type[Base], dialect: Dialect, rows: Rows, same: Mapping[str, Any]) -> _Many:
-    columns = [model.__mapper__.columns[name] for name in [*rows[0], *same]]
-    ready = [_ready(column, dialect) for column in columns]
-    each = [[prepare(row[name]) for row in rows] for name, prepare in zip(rows[0], ready, strict=False)]
-    shared = [prepare(value) for value, prepare in zip(same.values(), ready[len(each) :], strict=True)]
-    names = [f'"{column.name}"' for column in columns]
-    if dialect.name == "sqlite":  # takes the statement once for each row
-        marks = [f"?{at}" for at in range(1, len(names) + 1)]
-        by_row = [(*row, *shared) for row in zip(*each, strict=True)]
-        return _Many(dict(zip(names, marks, strict=True)), "", by_row)
-    # Arrays of text: of any other array asyncpg first asks the server what it is, which takes it ten milliseconds.
-    texts = [[None if value is None else str(value) for value in column] for column in each]
-    types = [_cast(column, dialect) for column in columns]
-    fields = [f"r.{name}" for name in names[: len(each)]] + [f"${at + 1}" for at in range(len(each), len(names))]
-    values = {name: f"{field}::{type}" for name, field, type in zip(names, fields, types, strict=True)}
-    arrays = ", ".join(f"${at}::TEXT[]" for at in range(1, len(each) + 1))
-    source = f"FROM unnest({arrays}) AS r({', '.join(names[: len(each)])})"
-    return _Many(values, source, (*texts, *shared))
+@dataclass(frozen=True, slots=True)
+class Update:
+    """Attributes of rows that are there, given as for `Insert`; each of `rows` has its `id`."""
+
+    model: type[Base]
+    rows: Rows
+    same: Mapping[str, Any] = field(default_factory=dict)
+
+
+async def write_rows(session: AsyncSession, *changes: Insert | Update) -> None:
+    """Makes the changes in the caller's transaction; none of them touches what another one writes."""
+    await session.flush()
+    connection = await session.connection()
+    changes = tuple(change for change in changes if change.rows)
+    if connection.dialect.name == "sqlite":
+        for change in changes:
+            statement, by_row = _for_each(change, connection.dialect)
+            await connection.exec_driver_sql(statement, by_row)
+    elif changes:
+        await connection.exec_driver_sql(*_at_once(changes, connection.dialect))
+
+
+def _for_each(change: Insert | Update, dialect: Dialect) -> tuple[str, Any]:
+    """A statement that SQLite takes once for each row, and what it takes."""
+    own, shared = _prepared(change, dialect)
+    marks = {_quoted(column): f"?{at}" for at, column in enumerate([*own, *shared], 1)}
+    by_row = [(*row, *shared.values()) for row in zip(*own.values(), strict=True)]
+    return _statement(change, marks, ""), by_row
+
+
+def _at_once(changes: Sequence[Insert | Update], dialect: Dialect) -> tuple[str, Any]:
+    """One statement for all changes: asking PostgreSQL one by one takes longer than it needs for the rows."""
+    statements, parameters = [], list[Any]()
+    for change in changes:
+        own, shared = _prepared(change, dialect)
+        first, names = len(parameters) + 1, [_quoted(column) for column in own]
+        # Arrays of text: of any other array asyncpg first asks the server what it is, which takes it ten milliseconds.
+        parameters += [[None if value is None else str(value) for value in values] for values in own.values()]
+        arrays = ", ".join(f"${at}::TEXT[]" for at in range(first, len(parameters) + 1))
+        fields = [f"r.{name}" for name in names]
+        fields += [f"${at}" for at in range(len(parameters) + 1, len(parameters) + 1 + len(shared))]
+        parameters += shared.values()
+        columns = [*own, *shared]
+        values = {
+            _quoted(column): f"{at}::{_cast(column, dialect)}" for column, at in zip(columns, fields, strict=True)
+        }
+        statements.append(_statement(change, values, f"FROM unnest({arrays}) AS r({', '.join(names)})"))
+    *before, last = statements
+    parts = [f"change{at} AS ({statement})" for at, statement in enumerate(before)]
+    return (f"WITH {', '.join(parts)} {last}" if parts else last), tuple(parameters)
+
+
+def _statement(change: Insert | Update, values: Mapping[str, str], source: str) -> str:
+    """`values`: column -> what it gets; `source`: where that comes from."""
+    table = change.model.__tablename__
+    if isinstance(change, Insert):
+        return f"INSERT INTO {table} ({', '.join(values)}) SELECT {', '.join(values.values())} {source}"
+    sets = ", ".join(f"{name} = {value}" for name, value in values.items() if name != '"id"')
+    which = values['"id"']
+    return f"UPDATE {table} SET {sets} {source} WHERE {table}.id = {which}"  # noqa: S608  names of our own
+
+
+def _prepared(change: Insert | Update, dialect: Dialect) -> tuple[dict[Column[Any], list[Any]], dict[Column[Any], Any]]:
+    """Column -> its values in all rows, and column -> the one value that all of them get, as the driver takes them."""
+    columns, rows, same = change.model.__mapper__.columns, change.rows, dict(change.same)
+    if isinstance(change, Insert):
+        same = _defaults(change.model, rows[0]) | same
+    ready = {name: _ready(columns[name], dialect) for name in [*rows[0], *same]}
+    own = {columns[name]: [ready[name](row[name]) for row in rows] for name in rows[0]}
+    return own, {columns[name]: ready[name](value) for name, value in same.items()}
+
+
+def _quoted(column: Column[Any]) -> str:
+    return f'"{column.name}"'
 
 
 def _defaults(model: type[Base], given: Mapping[str, Any]) -> dict[str, Any]:

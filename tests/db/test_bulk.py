@@ -12,11 +12,12 @@ from sqlalchemy import select
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from ccdtasks.db import Database
-from ccdtasks.db.bulk import insert_rows, update_rows
+from ccdtasks.db.bulk import Insert, Update, among, write_rows
 from ccdtasks.db.enums import Delivery, MessageType
-from ccdtasks.db.models import DiscordMessage
+from ccdtasks.db.models import DiscordMessage, InstanceFact
 
 AT = datetime(2026, 1, 17, 15, 30, 0, 123456, tzinfo=UTC)
+SAME = {"message_type": MessageType.LIVE_CARD, "nonce": "n", "created_at": AT}
 PAYLOADS: list[dict[str, Any]] = [
     {},
     {"quotes": "'\"\\ {a,b} NULL", "deep": [1, None, {"é": "日本"}]},
@@ -52,7 +53,7 @@ async def _read(db: Database) -> list[DiscordMessage]:
 
 async def _insert(db: Database, rows: list[dict[str, Any]]) -> None:
     async with db.write() as session:
-        await insert_rows(session, DiscordMessage, rows, message_type=MessageType.LIVE_CARD, nonce="n", created_at=AT)
+        await write_rows(session, Insert(DiscordMessage, rows, SAME))
 
 
 async def test_rows_come_back_as_they_were_given(db: Database) -> None:
@@ -71,13 +72,54 @@ async def test_rows_are_changed_each_in_its_own_way(db: Database) -> None:
     await _insert(db, rows)
     changes = [{"id": row["id"], "key": f"new {row['key']}", "sent_at": None} for row in rows[:2]]
     async with db.write() as session:
-        await update_rows(session, DiscordMessage, changes, attempts=3)
+        await write_rows(session, Update(DiscordMessage, changes, {"attempts": 3}))
     found = await _read(db)
     assert [(row.key, row.sent_at, row.attempts) for row in found] == [
         ("new k0", None, 3),
         ("new k1", None, 3),
         ("k2", None, 0),
     ]
+
+
+async def test_changes_of_several_tables_are_made_together(db: Database) -> None:
+    old, new = _rows(), [{**row, "id": uuid4(), "lane": uuid4(), "key": "later"} for row in _rows()[:1]]
+    await _insert(db, old)
+    facts = [{"name": "one", "value": "1"}, {"name": "two", "value": "2"}]
+    moved = [{"id": old[0]["id"], "key": "moved"}]
+    async with db.write() as session:
+        await write_rows(
+            session,
+            Insert(InstanceFact, facts),
+            Insert(DiscordMessage, []),
+            Insert(DiscordMessage, new, SAME),
+            Update(DiscordMessage, moved),
+        )
+    assert sorted(row.key for row in await _read(db)) == ["k1", "k2", "later", "moved"]
+    async with db.read() as session:
+        assert {fact.name: fact.value for fact in await session.scalars(select(InstanceFact))} == {
+            "one": "1",
+            "two": "2",
+        }
+
+
+async def test_where_one_change_fails_none_is_made(db: Database) -> None:
+    facts = [{"name": "one", "value": "1"}]
+    rows = _rows()
+    with pytest.raises(IntegrityError):
+        async with db.write() as session:
+            await write_rows(session, Insert(InstanceFact, facts), Insert(DiscordMessage, [*rows, rows[0]], SAME))
+    async with db.read() as session:
+        assert (await session.scalars(select(InstanceFact))).all() == []
+
+
+async def test_rows_are_found_by_a_list_of_ids(db: Database) -> None:
+    rows = _rows()
+    await _insert(db, rows)
+    query = select(DiscordMessage.key).where(among(DiscordMessage.id, "ids")).order_by(DiscordMessage.key)
+    for wanted in ([], [0], [0, 2]):
+        async with db.read() as session:
+            found = await session.scalars(query, {"ids": [rows[at]["id"] for at in wanted] + [uuid4()]})
+            assert list(found) == [f"k{at}" for at in wanted]
 
 
 async def test_one_bad_row_leaves_none(db: Database) -> None:
@@ -96,7 +138,7 @@ async def test_what_is_too_long_is_refused_and_not_cut(db: Database) -> None:
 async def test_no_rows_are_no_statement(db: Database) -> None:
     await _insert(db, [])
     async with db.write() as session:
-        await update_rows(session, DiscordMessage, [], attempts=3)
+        await write_rows(session, Update(DiscordMessage, [], {"attempts": 3}))
     assert await _read(db) == []
 
 

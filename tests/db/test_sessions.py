@@ -116,6 +116,20 @@ async def test_a_lock_from_outside_is_waited_out(db: Database) -> None:
     assert await _counter(db) == 1
 
 
+@pytest.mark.parametrize("database_kind", ["postgres"])
+async def test_a_server_that_was_restarted_is_not_noticed(db: Database) -> None:
+    await _zero(db)
+    await _counter(db)
+    outside = create_async_engine(db.url)
+    async with outside.connect() as connection:
+        query = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'ccdtasks'"
+        ended = await connection.execute(text(f"{query} AND datname = current_database()"))
+        assert ended.scalars().all() == [True, True]  # the writer's connection and a reader's
+    await outside.dispose()
+    await _add(db, 1)
+    assert await _counter(db) == 1
+
+
 async def test_foreign_keys_are_enforced(db: Database) -> None:
     with pytest.raises(DBAPIError):
         async with db.write() as session:
