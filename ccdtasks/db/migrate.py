@@ -97,6 +97,7 @@ async def _migrate(engine: AsyncEngine, url: str, backups: Path, now: datetime, 
                 f"The migration would have lost rows of {', '.join(lost)}; nothing was changed.", "please report this"
             )
         await connection.commit()
+    _close_to_others(url)
     return snapshot
 
 
@@ -195,6 +196,13 @@ def _require_folder(url: str) -> None:
     for path in (file.parent, file):
         if path.exists() and not os.access(path, os.W_OK):
             raise _not_writable(path, "permission denied")
+
+
+def _close_to_others(url: str) -> None:
+    """What runs found is nobody else's business, also where the folder was there before and is open to all."""
+    file = _file(url)
+    if file is not None:
+        file.chmod(0o600)  # SQLite gives its journals the same
 
 
 def _not_writable(path: Path, why: str) -> CcdError:

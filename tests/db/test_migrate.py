@@ -86,6 +86,8 @@ def test_the_known_revisions_are_those_of_the_scripts() -> None:
 async def test_a_first_start_makes_the_database_and_no_snapshot(empty_database_url: str, tmp_path: Path) -> None:
     assert await bring_up_to_date(empty_database_url, tmp_path / "backups", NOW) is None
     assert not (tmp_path / "backups").exists()
+    for file in (tmp_path / "data").glob("ccdtasks.db*"):
+        assert file.stat().st_mode & 0o077 == 0, f"others can read {file}"
     assert "tasks" in (await _read_schema(empty_database_url))["tables"]
 
 
