@@ -3,7 +3,6 @@ history: each answer reads a bounded number of rows, however many runs there wer
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
@@ -18,7 +17,9 @@ from sqlalchemy.orm import defer
 from ccdtasks.config import Config
 from ccdtasks.core.access import Access, Actor
 from ccdtasks.core.counting import ALL, count_runs, scope_of_owner, scope_of_task
+from ccdtasks.core.rules import Limit, limit_of
 from ccdtasks.core.sums import Sums
+from ccdtasks.core.taskconfig import read_config
 from ccdtasks.core.tasks import Tasks
 from ccdtasks.core.text import clean_line
 from ccdtasks.db import Database
@@ -62,18 +63,10 @@ class Report:
 
 
 @dataclass(frozen=True, slots=True)
-class Threshold:
-    """A number that the task names as worth watching for."""
-
-    name: str
-    number: float
-
-
-@dataclass(frozen=True, slots=True)
 class Series:
     """One number of a task's results over time, oldest first; `unit` is that of the latest.
 
-    `is_cut`: there are more than the newest 2,000, which these are.
+    `is_cut`: there are more than the newest 2,000, which these are. `threshold`: what the latest result is measured by.
     """
 
     task: Task
@@ -81,7 +74,7 @@ class Series:
     unit: str | None
     points: Sequence[tuple[datetime, float]]
     is_cut: bool
-    threshold: Threshold | None = None
+    threshold: Limit | None = None
 
 
 class Metrics:
@@ -116,16 +109,18 @@ class Metrics:
         self._access.require_use(actor)
         async with self._db.read() as session:
             task = await self._tasks.find_in(session, actor, task_name)
-            columns = (RunValue.at, RunValue.number, RunValue.unit)
+            columns = (RunValue.at, RunValue.number, RunValue.unit, RunValue.run_id)
             query = select(*columns).where(RunValue.task_id == task.id, RunValue.name == clean_line(value, 200))
             if timeframe != "all":
                 query = query.where(RunValue.at >= self._since(task, timeframe))
             found = (await session.execute(query.order_by(RunValue.at.desc()).limit(_POINTS_MAX + 1))).all()
             if not found:
                 raise await self._no_value(session, task, value, timeframe)
+            latest = await session.scalar(select(TaskRun.parameters).where(TaskRun.id == found[0].run_id))
         unit, name = found[0].unit, clean_line(value, 200)
-        points = [(at, number) for at, number, its_unit in reversed(found[:_POINTS_MAX]) if its_unit == unit]
-        return Series(task, name, unit, points, len(found) > _POINTS_MAX, threshold_of(task, name))
+        points = [(at, number) for at, number, its_unit, _ in reversed(found[:_POINTS_MAX]) if its_unit == unit]
+        limit = limit_of(read_config(task.config).notify, [name], latest or {})
+        return Series(task, name, unit, points, len(found) > _POINTS_MAX, limit)
 
     async def value_names(self, actor: Actor, task_name: str, typed: str = "", limit: int = 25) -> list[str]:
         """The names of numbers in the task's latest results that contain what was typed."""
@@ -162,27 +157,6 @@ class Metrics:
             return NotFound(f"{task.task_name} had no {clean_line(value, 80)} in that time.", "try a longer timeframe")
         hint = f"it has {', '.join(known[:10])}" if known else "its results have had no numbers so far"
         return NotFound(f"{task.task_name} has no value {clean_line(value, 80)}.", hint)
-
-
-def threshold_of(task: Task, value: str) -> Threshold | None:
-    """The parameter of the task that is named a threshold and holds a number: the one most like the value's name."""
-    words = set(value.casefold().split("_"))
-    saved = task.schedule_parameters or {}
-    found = []
-    for parameter in task.optional_parameters:
-        name = str(parameter["name"])
-        number = _number(str(saved.get(name, parameter.get("default"))))
-        if "threshold" in name.casefold() and number is not None:
-            found.append((len(words & set(name.casefold().split("_"))), Threshold(name, number)))
-    return max(found, key=lambda each: each[0])[1] if found else None
-
-
-def _number(text: str) -> float | None:
-    try:
-        number = float(text.strip().lstrip("$€£").replace(",", ""))
-    except ValueError:
-        return None
-    return number if math.isfinite(number) else None
 
 
 async def _read(session: AsyncSession, scope: str, timeframe: Timeframe, today: date) -> dict[date, Sums]:

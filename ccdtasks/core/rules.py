@@ -15,7 +15,7 @@ import ast
 import math
 import operator
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
@@ -68,6 +68,7 @@ _ALLOWED = (
     ast.Constant, *_OPERATORS,
 )  # fmt: skip
 _SCALES = frozenset("kKmMbB")
+_THRESHOLD = "threshold"
 _EXAMPLE = "like lowest_price < price_threshold"
 
 
@@ -82,7 +83,7 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """A number that a rule compares a value with. `name`: the parameter that holds it, if one does."""
+    """A number that a value is measured by. `name`: the parameter that holds it, empty where a rule itself does."""
 
     value_name: str
     number: float
@@ -125,15 +126,33 @@ def judge(rule: str, result: Result, changes: Changes | None, parameters: Mappin
     return Verdict(holds, f"{rule} {'holds' if holds else 'does not hold'}.")
 
 
-def limit_of(rule: str, result: Result, parameters: Mapping[str, Any]) -> Limit | None:
-    """The first number that the rule compares a value of the result with, where it is a parameter or written there."""
+def limit_of(rule: str, names: Sequence[str], parameters: Mapping[str, Any]) -> Limit | None:
+    """What the first of the named values that has a limit is measured by, the same in every chart.
+
+    The first number that the rule compares one of them with, where it is a parameter or written there; else a parameter
+    that calls itself the first value's threshold: `price_threshold` is that of `lowest_price`.
+    """
+    return _compared(rule, names, parameters) or (_threshold(names[0], parameters) if names else None)
+
+
+def _threshold(value_name: str, parameters: Mapping[str, Any]) -> Limit | None:
+    words, found = set(_name(value_name).split("_")), []
+    for name, text in parameters.items():
+        others, number = set(_name(name).split("_")), _read(text)
+        is_its_own = others == {_THRESHOLD} or words & others
+        if _THRESHOLD in others and is_its_own and isinstance(number, int | float):
+            found.append((len(words & others), Limit(value_name, float(number), name)))
+    return max(found, key=lambda each: each[0])[1] if found else None
+
+
+def _compared(rule: str, names: Sequence[str], parameters: Mapping[str, Any]) -> Limit | None:
     if rule in WORDS:
         return None
     try:
         tree = _parsed(rule)
     except Invalid:
         return None
-    values = {_name(name): name for name in result.values}
+    values = {_name(name): name for name in names}
     for node in ast.walk(tree):
         if not isinstance(node, ast.Compare) or len(node.comparators) != 1:
             continue
@@ -176,7 +195,7 @@ def _require_allowed(node: ast.AST) -> None:
     ):
         raise _wrong("holds something that is neither a number nor a text")
     if not isinstance(node, _ALLOWED):
-        raise _wrong("may hold comparisons, + - * /, and, or, not only")
+        raise _wrong("may hold only comparisons, + - * / and the words and, or, not")
 
 
 def _evaluated(rule: str, known: Mapping[str, Any]) -> Any:

@@ -77,7 +77,7 @@ class Charting:
             found = await result_of(session, run_id)
             if found is None or run.completed_at is None:
                 return None
-            limit = limit_of(read_config(task.config).notify, found[0], run.parameters)
+            limit = limit_of(read_config(task.config).notify, [*found[0].values], run.parameters)
             trends = [await _trend(session, run, name, found[0]) for name in _main_first(found[0], limit)]
         shown = [trend for trend in trends if len(trend.points) > 1]
         if not shown:

@@ -103,6 +103,9 @@ async def test_a_number_is_drawn_over_time_with_its_threshold(world: World) -> N
     )
     assert "$5 → $3 (−40 %)" in said(reply)
     assert await _pictures(reply) == ["lowest_price.csv", "chart.png"]
+    await world.alice.slash(world.lobby, "task-edit", task="ticket-checker", field="notify", value="lowest_price < 2")
+    ruled = await world.alice.slash(world.lobby, "task-chart", task="ticket-checker", value="lowest_price")
+    assert "Now **$3**, above $2." in said(ruled)
     wrong = await world.alice.slash(world.lobby, "task-chart", task="ticket-checker", value="hihgest")
     assert "It has lowest_price." in said(wrong)
 

@@ -103,10 +103,28 @@ def test_words_are_read_in_any_case() -> None:
 
 
 def test_the_number_that_a_rule_compares_with_is_known_for_the_chart() -> None:
-    limit = limit_of("lowest_price < price_threshold and options > 1", PRICE, {"price_threshold": "$400"})
+    limit = limit_of("lowest_price < price_threshold and options > 1", [*PRICE.values], {"price_threshold": "$400"})
     assert limit is not None
     assert (limit.value_name, limit.number, limit.name) == ("Lowest price", 400, "price_threshold")
-    written = limit_of("350 > lowest_price", PRICE, {})
+    written = limit_of("350 > lowest_price", [*PRICE.values], {})
     assert written is not None
     assert written.number == 350
-    assert limit_of("change", PRICE, {}) is None
+    assert limit_of("change", [*PRICE.values], {}) is None
+
+
+@pytest.mark.parametrize(
+    ("value", "parameters", "number"),
+    [
+        ("lowest_price", {"price_threshold": "$400"}, 400),
+        ("lowest_price", {"threshold": "400"}, 400),
+        ("lowest_price", {"seats_threshold": "3", "price_threshold": "1.200,50 €"}, 1200.5),
+        ("options", {"price_threshold": "400"}, None),
+        ("lowest_price", {"price_threshold": "cheap"}, None),
+        ("lowest_price", {"max_price": "400"}, None),
+    ],
+)
+def test_without_a_rule_a_parameter_may_be_the_threshold_of_a_value(
+    value: str, parameters: dict[str, str], number: float | None
+) -> None:
+    limit = limit_of("always", [value, "other"], parameters)
+    assert (limit and limit.number) == number

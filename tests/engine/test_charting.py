@@ -80,6 +80,29 @@ async def test_the_main_value_is_what_the_rule_is_about_with_its_limit(core: Cor
     assert chart.title == "Seats, last 2 runs: lowest so far"
 
 
+@pytest.mark.parametrize(
+    ("rule", "prompt", "expected"),
+    [
+        ("price < 400", "Find it", (400, "")),
+        ("price < most", "Find {most=7}", (7, "most")),
+        ("always", "Find {price_threshold=300}", (300, "price_threshold")),
+        ("always", "Find it", None),
+    ],
+)
+async def test_the_chart_of_a_result_and_that_over_time_have_the_same_limit(
+    core: Core, clock: MoveableClock, rule: str, prompt: str, expected: tuple[float, str] | None
+) -> None:
+    await make_task(core, prompt=prompt, notify=rule)
+    for price in (412, 378):
+        last = await ended(core, {"price": price})
+        clock.advance(days=1)
+    trends = await core.charting.of(last.run_id)
+    series = await core.metrics.series(ANN, "ticket-checker", "price")
+    assert trends is not None
+    assert trends.limit == series.threshold
+    assert (trends.limit and (trends.limit.number, trends.limit.name)) == expected
+
+
 async def test_runs_with_other_values_are_another_line(core: Core) -> None:
     await make_task(core, prompt="Find {where=SFO}")
     await ended(core, {"price": 412})

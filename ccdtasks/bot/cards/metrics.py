@@ -176,7 +176,8 @@ def _finding(found: Series) -> str:
     side = ""
     if limit is not None:
         word = "below" if numbers[-1] < limit.number else "above" if numbers[-1] > limit.number else "at"
-        side = f", {word} {text.plain(limit.name, 60)} ({text.plain(amount_text(limit.number, found.unit), 40)})"
+        amount = text.plain(amount_text(limit.number, found.unit), 40)
+        side = f", {word} {text.plain(limit.name, 60)} ({amount})" if limit.name else f", {word} {amount}"
     return f"Now **{last}**{side}.\n{change}\nLowest {low}, highest {high}."
 
 
