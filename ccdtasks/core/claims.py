@@ -276,13 +276,11 @@ class Claims:
             self._publish(ChartWanted())
         return ended
 
-    async def requeue(
-        self, claim: Claim, not_before: datetime, reason: Reason, *, holds_all: bool = False
-    ) -> Ended | None:
-        """Puts the run back into the queue until `not_before` without using up an attempt.
+    async def requeue(self, claim: Claim, not_before: datetime, reason: Reason, *, holds_all: bool = False) -> bool:
+        """Puts the run back into the queue until `not_before` without using up an attempt; False when it must end.
 
-        `holds_all`: the model's usage limit is reached, so no run starts before. A wish to stop is obeyed instead; so
-        is the rule that an `acts` run that has begun is never repeated.
+        It must when somebody wishes to stop it, or when it is an `acts` run that has begun: then `finish` it.
+        `holds_all`: the model's usage limit is reached, so no run starts before.
         """
         async with self._db.write() as session:
             run = await self._mine(session, claim)
@@ -290,31 +288,13 @@ class Claims:
                 await self._endings.hold_until(session, not_before)
             attempt = await session.get_one(Session, claim.session_id)
             task = await session.get_one(Task, run.task_id)
-            ended = None
-            if run.stop_requested_at or (task.effect is Effect.ACTS and run.started_at):
-                ended = await self._endings.end(session, run, Outcome(RunStatus.FAILED, reason), attempt)
-            else:
-                recording.end_attempt(run, attempt, self._clock.now())
-                await self._asking.close(session, run, self._clock.now())
-                if run.status is RunStatus.NEEDS_HUMAN:
-                    await move(session, run.id, RunStatus.COLLECTING, epoch=claim.epoch)
-                await move(
-                    session,
-                    run.id,
-                    RunStatus.QUEUED,
-                    epoch=claim.epoch,
-                    not_before=not_before,
-                    deadline_at=None,
-                    required_intervention=False,
-                    live={"put_off": reason.value},
-                    new_epoch=claim.epoch + 1,
-                )
-                await self._outbox.touch(session, run.id, "card")
-        if ended:
-            self._publish_end(ended)
-        else:
-            self._publish(RunQueued(claim.run_id), RunChanged(claim.run_id), MessagePending(claim.run_id))
-        return ended
+            must_end = run.stop_requested_at is not None or (task.effect is Effect.ACTS and run.started_at is not None)
+            if not must_end:
+                await self._put_back(session, run, attempt, not_before, reason)
+        if not must_end:
+            self._publish(RunQueued(claim.run_id), RunChanged(claim.run_id))
+        self._publish(MessagePending(claim.run_id))
+        return not must_end
 
     async def removed(self, claim: Claim) -> None:
         """Container and folder of the claim are gone. Always allowed, however old the claim is."""
@@ -354,6 +334,27 @@ class Claims:
             .order_by(TaskRun.priority.desc(), func.coalesce(active.c.runs, 0), TaskRun.queued_at, TaskRun.id)
             .limit(1)
         )
+
+    async def _put_back(
+        self, session: AsyncSession, run: TaskRun, attempt: Session, not_before: datetime, reason: Reason
+    ) -> None:
+        now = self._clock.now()
+        recording.end_attempt(run, attempt, now)
+        await self._asking.close(session, run, now)
+        if run.status is RunStatus.NEEDS_HUMAN:
+            await move(session, run.id, RunStatus.COLLECTING, epoch=run.epoch)
+        await move(
+            session,
+            run.id,
+            RunStatus.QUEUED,
+            epoch=run.epoch,
+            not_before=not_before,
+            deadline_at=None,
+            required_intervention=False,
+            live={"put_off": reason.value},
+            new_epoch=run.epoch + 1,
+        )
+        await self._outbox.touch(session, run.id, "card")
 
     def _new_session(self, run: TaskRun, now: datetime, boot_id: str) -> tuple[Session, str]:
         kind = "sk-ant-oat01-" if self._config.claude.oauth_token else "sk-ant-api03-"

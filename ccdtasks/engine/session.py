@@ -13,6 +13,7 @@ from ccdtasks.adapters.containers import Bind, ContainerSpec, ContainerState
 from ccdtasks.core.claims import Claim
 from ccdtasks.core.endings import Outcome
 from ccdtasks.core.moves import Lost
+from ccdtasks.core.reasons import WORDS_OF_LIMIT
 from ccdtasks.db.enums import Reason, RunStatus
 from ccdtasks.engine.collecting import collect, read_last_word
 from ccdtasks.engine.folder import RunFolder
@@ -190,7 +191,8 @@ class RunSession:
         if self.claim.status is not RunStatus.STARTING or self.claim.container_id is not None:
             raise _CannotStart(Reason.LOST, "The folder of the run is gone; somebody may have removed it.")
         now = self._parts.core.clock.now()
-        await stubbornly(lambda: self._parts.core.claims.requeue(self.claim, now, Reason.INTERRUPTED))
+        if not await stubbornly(lambda: self._parts.core.claims.requeue(self.claim, now, Reason.INTERRUPTED)):
+            await self._end(Outcome(RunStatus.FAILED, Reason.INTERRUPTED))
 
     # -- follow and collect
 
@@ -212,23 +214,31 @@ class RunSession:
         )
         verdict = judge(end, self._parts.core.clock.now())
         await self._collecting()
+        if await self._is_put_off(verdict):  # nothing of it is kept: it begins anew
+            return
+        if verdict.not_before is not None:
+            verdict = replace(verdict, status=RunStatus.FAILED, words=WORDS_OF_LIMIT, not_before=None)
         outcome = await collect(self._parts, self._brief, self._folder, verdict, word)
         if end.state:
             outcome = replace(outcome, exit_code=end.state.exit_code, ended_at=end.state.finished_at)
-        await self._end(outcome, verdict)
+        await self._end(outcome)
 
     async def _collecting(self) -> None:
         claims, claim = self._parts.core.claims, self.claim
         if (await claims.look(claim)).status is not RunStatus.COLLECTING:  # a restart finds it collecting already
             await stubbornly(lambda: claims.collecting(claim))
 
-    async def _end(self, outcome: Outcome, verdict: Verdict | None = None) -> None:
-        claims, claim = self._parts.core.claims, self.claim
-        if verdict is not None and verdict.not_before is not None and verdict.reason is not None:
-            not_before, reason = verdict.not_before, verdict.reason
-            await stubbornly(lambda: claims.requeue(claim, not_before, reason, holds_all=True))
-            return
-        ended = await stubbornly(lambda: claims.finish(claim, outcome))
+    async def _is_put_off(self, verdict: Verdict) -> bool:
+        """Whether the run waits for the end of Claude's limit; one that must not be repeated ends instead."""
+        claims, claim, not_before = self._parts.core.claims, self.claim, verdict.not_before
+        if not_before is None:
+            return False
+        reason = verdict.reason or Reason.MODEL_UNAVAILABLE
+        return await stubbornly(lambda: claims.requeue(claim, not_before, reason, holds_all=True))
+
+    async def _end(self, outcome: Outcome) -> None:
+        claim = self.claim
+        ended = await stubbornly(lambda: self._parts.core.claims.finish(claim, outcome))
         _log.info("run %s: %s %s", claim.run_id, ended.status, ended.reason or "")
 
     async def _fail_oddly(self) -> None:

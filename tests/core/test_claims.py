@@ -110,7 +110,7 @@ async def test_what_is_put_off_waits(core: Core, clock: MoveableClock) -> None:
     claimed = await running(core)
     later = clock.now() + timedelta(hours=1)
     with core.bus.bell(RunQueued) as bell:
-        assert await core.claims.requeue(claimed, later, Reason.MODEL_UNAVAILABLE) is None
+        assert await core.claims.requeue(claimed, later, Reason.MODEL_UNAVAILABLE)
         assert bell.is_set()
     await core.claims.removed(claimed)
     view = await core.runs.load(claimed.run_id)
@@ -127,7 +127,7 @@ async def test_what_is_put_off_waits(core: Core, clock: MoveableClock) -> None:
 async def test_a_run_that_waits_for_a_person_can_be_put_off(core: Core, clock: MoveableClock) -> None:
     claimed = await running(core)
     await core.claims.record(claimed, lines({"type": "human_needed", "request_id": "r"}), 1)
-    assert await core.claims.requeue(claimed, clock.now(), Reason.MODEL_UNAVAILABLE) is None
+    assert await core.claims.requeue(claimed, clock.now(), Reason.MODEL_UNAVAILABLE)
     run = (await core.runs.load(claimed.run_id)).run
     assert (run.status, run.required_intervention) == (RunStatus.QUEUED, False)
 

@@ -221,9 +221,8 @@ async def test_what_acted_is_never_repeated_by_itself(core: Core, clock: Moveabl
     await core.claims.running(again)
     assert (await fail(core, again)).retry_run_id is None
     third = await running(core, "buys")
-    put_off = await core.claims.requeue(third, clock.now(), Reason.MODEL_UNAVAILABLE)
-    assert put_off
-    assert (put_off.status, put_off.reason) == (RunStatus.FAILED, Reason.MODEL_UNAVAILABLE)
+    assert not await core.claims.requeue(third, clock.now(), Reason.MODEL_UNAVAILABLE)
+    assert (await fail(core, third, Reason.MODEL_UNAVAILABLE)).retry_run_id is None
 
 
 async def test_a_waiting_retry_can_be_stopped(core: Core, clock: MoveableClock) -> None:
@@ -238,9 +237,8 @@ async def test_a_waiting_retry_can_be_stopped(core: Core, clock: MoveableClock) 
 async def test_a_stop_is_obeyed_instead_of_putting_off(core: Core, clock: MoveableClock) -> None:
     claimed = await running(core)
     await core.runs.stop(ANN, "ticket-checker")
-    ended = await core.claims.requeue(claimed, clock.now(), Reason.MODEL_UNAVAILABLE)
-    assert ended
-    assert ended.status is RunStatus.CANCELLED
+    assert not await core.claims.requeue(claimed, clock.now(), Reason.MODEL_UNAVAILABLE)
+    assert (await fail(core, claimed, Reason.MODEL_UNAVAILABLE)).status is RunStatus.CANCELLED
 
 
 async def test_a_failure_says_what_is_known(core: Core) -> None:

@@ -280,7 +280,9 @@ class Lives(RuleBasedStateMachine):
     @rule(fresh=st.none() | NAMES, number=CLAIMS, crash=CRASHES)
     def put_off(self, fresh: str | None, number: int, crash: str | None) -> None:
         if claimed := self.pick(self.alone(fresh) if fresh else number):
-            self.act(self.core.claims.requeue(claimed, self.clock.now(), Reason.MODEL_UNAVAILABLE), crash)
+            is_put_off = self.act(self.core.claims.requeue(claimed, self.clock.now(), Reason.MODEL_UNAVAILABLE), crash)
+            if is_put_off is False:
+                self.act(self.core.claims.finish(claimed, Outcome(RunStatus.FAILED, Reason.MODEL_UNAVAILABLE)))
 
     @rule(number=CLAIMS)
     def thaw(self, number: int) -> None:

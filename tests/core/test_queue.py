@@ -111,7 +111,7 @@ async def test_a_usage_limit_holds_all_with_one_alert_and_costs_no_attempt(core:
     waiting = await queue(core, "third")
     until = clock.now() + timedelta(hours=2)
     for claimed in (first, second):
-        assert await core.claims.requeue(claimed, until, Reason.MODEL_UNAVAILABLE, holds_all=True) is None
+        assert await core.claims.requeue(claimed, until, Reason.MODEL_UNAVAILABLE, holds_all=True)
         await core.claims.removed(claimed)
     alerts = [row for row in await all_messages(core) if row.task_run_id is None]
     assert [row.payload["text"] for row in alerts] == ["Claude's usage limit is reached."]

@@ -30,6 +30,12 @@ from tests.engine.conftest import Engine, running_engine
 from tests.engine.test_gates import ask
 
 
+def kept_files(core: Core) -> set[str]:
+    """What lies in the store of artifacts."""
+    root = core.config.paths.data_dir / "artifacts"
+    return {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()}
+
+
 def _speaking_to(settings: Config, port: int) -> Config:
     claude = settings.claude.model_copy(update={"base_url": f"http://127.0.0.1:{port}"})
     return settings.model_copy(update={"claude": claude})
@@ -78,6 +84,19 @@ async def test_a_usage_limit_puts_the_run_back_and_holds_the_queue(settings: Con
         waiting = await engine.start("completes")
         assert (await engine.core.runs.load(waiting)).run.status is RunStatus.QUEUED
         await engine.is_clean()
+        assert kept_files(engine.core) == set(), "it begins anew, so nothing of it is kept for ever"
+
+
+@pytest.mark.image
+async def test_what_acted_ends_at_a_usage_limit_and_keeps_what_it_left(settings: Config) -> None:
+    """It may have bought something: it is not repeated, and its picture and its report say how far it came."""
+    limit = Refuse(429, "rate_limit_error", headers={"retry-after": "7200"})
+    async with served(MessagesApi(limit).app()) as port, running_engine(_speaking_to(settings, port)) as engine:
+        view = await engine.run("usage-limit", {"effect": "acts"})
+        assert (view.run.status, view.run.reason) == (RunStatus.FAILED, Reason.MODEL_UNAVAILABLE)
+        assert view.run.error_message == "Claude's usage limit is reached."
+        assert {artifact.name for artifact in view.artifacts} >= {"final.png", "failure-report.md"}
+        assert USAGE_LIMIT in await engine.core.facts.holds()
 
 
 @pytest.mark.image
