@@ -39,7 +39,8 @@ _GONE = {10062, 10015, 40060, 50027}
 def error_card(error: CcdError, now_text: str = "") -> Card:
     """The card of a mistake. `now_text`: when it may be tried again, for a limit."""
     title, colour = TITLES.get(type(error), ("✕ That did not work", RED))
-    where = f"`{error.field}`: " if isinstance(error, Invalid) and error.field else ""
+    field = f"`{error.field}`" if isinstance(error, Invalid) and error.field else ""
+    where = f"{field}: " if field and not error.message.startswith(field) else ""  # many a message begins with it
     hint = error.hint[:1].upper() + error.hint[1:]
     if hint and hint[-1] not in ".!?`\"'”)":
         hint += "."

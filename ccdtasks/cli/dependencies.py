@@ -7,14 +7,14 @@ from typing import Any, get_args
 import click
 from rich.text import Text
 
+from ccdtasks.amounts import counted
 from ccdtasks.cli.look import sign_of
 from ccdtasks.cli.service import ask
 from ccdtasks.cli.shell import Shell, pairs, verb
 from ccdtasks.core.access import SHELL
 from ccdtasks.core.dependencies import Added, Mode, Tree
-from ccdtasks.core.outline import outline
+from ccdtasks.core.outline import extent, outline, together
 from ccdtasks.core.shapes import Json, task_shape
-from ccdtasks.times import duration_text
 
 
 @click.command("depends-on")
@@ -36,7 +36,7 @@ def depends_on(  # noqa: PLR0917 - click passes them by name
     change = ask(shell, lambda core: core.dependencies.add(SHELL, task, depends_on, **wanted))
     how = "completes" if change.required else "ends, even if it fails"
     words = f"✓ {change.task.task_name} will run each time that {change.upstream.task_name} {how}."
-    shell.show(_change_shape(change), lambda: Text(words))
+    shell.show(_change_shape(change), lambda: Text(f"{words} {together(change)}".strip()))
 
 
 @click.command("depends-remove")
@@ -48,7 +48,7 @@ def depends_remove(shell: Shell, task: str, depends_on: str) -> None:
     """Let TASK no longer run after OTHER."""
     change = ask(shell, lambda core: core.dependencies.remove(SHELL, task, depends_on))
     words = f"■ {change.task.task_name} no longer runs after {change.upstream.task_name}."
-    shell.show(_change_shape(change), lambda: Text(words))
+    shell.show(_change_shape(change), lambda: Text(f"{words} {together(change)}".strip()))
 
 
 @click.command()
@@ -69,7 +69,7 @@ def dependencies(shell: Shell, task: str) -> None:
 def delete(shell: Shell, name: str, yes: bool) -> None:
     """Delete a task; its runs and their files stay."""
     gone = ask(shell, lambda core: core.tasks.delete(SHELL, name, confirm=yes))
-    words = f"■ {gone.task_name} is deleted. Its history stays: {gone.run_count} runs."
+    words = f"■ {gone.task_name} is deleted. Its history stays: {counted(gone.run_count, 'run')}."
     shell.show(task_shape(gone), lambda: Text(words))
 
 
@@ -96,19 +96,18 @@ def _tree_shape(tree: Tree) -> Json:
                 "paused": each.task.paused,
                 "last_status": each.last_status.value if each.last_status else None,
                 "average_s": each.task.avg_duration_seconds,
+                "also_after": list(each.beside),
             }
             for each in tree.tasks
         ],
         "edges": [{"task": edge.task, "depends_on": edge.upstream, "required": edge.required} for edge in tree.edges],
         "depth": tree.depth,
         "estimated_s": tree.estimated_s,
+        "unknown": list(tree.unknown),
     }
 
 
 def _picture(tree: Tree) -> Text:
     if not tree.edges:
         return Text(f"{tree.task.task_name} runs after nothing, and nothing runs after it.")
-    about = f", about {duration_text(tree.estimated_s)} in all" if tree.estimated_s else ""
-    unknown = f", not counting {', '.join(tree.unknown)}" if tree.estimated_s and tree.unknown else ""
-    lines = outline(tree, sign_of)
-    return Text("\n".join([*lines, f"{tree.depth} step{'' if tree.depth == 1 else 's'} deep{about}{unknown}"]))
+    return Text("\n".join([*outline(tree, sign_of), " · ".join(extent(tree))]))

@@ -12,9 +12,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from ccdtasks.core.access import Access, Actor, person
 from ccdtasks.core.audit import Audit
+from ccdtasks.core.breakage import Act, Breakage, breakage_of
 from ccdtasks.core.chains import saved_values
 from ccdtasks.core.endings import Endings
-from ccdtasks.core.graph import Graph, followers_in_order, load_graph, lock_graph, names_of
+from ccdtasks.core.graph import Graph, load_graph, lock_graph, names_of
 from ccdtasks.core.parameters import check_value, fill, from_rows, unknown_parameter
 from ccdtasks.core.tasks import Tasks
 from ccdtasks.core.text import clean_line
@@ -35,20 +36,39 @@ MAX_UPSTREAMS = 20
 
 @dataclass(frozen=True, slots=True)
 class Added:
-    """A dependency that was made or changed."""
+    """A dependency that was made, changed or removed.
+
+    `upstreams`: all that the task directly runs after now. `is_apart`: they do not all belong to each chain that leads
+    to the task, so that in mode `all` it runs with the last good run of those that do not.
+    """
 
     task: Task
     upstream: Task
     required: bool
+    upstreams: Sequence[str]
+    is_apart: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Follower:
+    """A task that a run leads to. `after`: what it directly runs after, all or any of it by `mode`."""
+
+    name: str
+    after: Sequence[str]
+    mode: str
 
 
 @dataclass(frozen=True, slots=True)
 class TreeTask:
-    """A task of a tree. `level`: 0 for the one that was asked about, less for what comes before, more for after."""
+    """A task of a tree. `level`: 0 for the one that was asked about, less for what comes before, more for after.
+
+    `beside`: what it directly runs after as well and is not in the tree.
+    """
 
     task: Task
     level: int
     last_status: RunStatus | None
+    beside: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,15 +84,15 @@ class TreeEdge:
 class Tree:
     """Everything before and after a task, in an order in which it can run.
 
-    `depth`: steps on the longest path. `estimated_s`: along the slowest path, from the averages of past runs; `unknown`
-    are the tasks without one.
+    `depth`: steps on the longest path. `estimated_s`: along the slowest path, from the averages of good runs, None
+    while there is none; `unknown` are the tasks without one.
     """
 
     task: Task
     tasks: Sequence[TreeTask]
     edges: Sequence[TreeEdge]
     depth: int
-    estimated_s: int
+    estimated_s: int | None
     unknown: Sequence[str]
 
     def upstreams(self, name: str) -> list[TreeEdge]:
@@ -132,8 +152,9 @@ class Dependencies:
             await _require_values(session, dependent, upstream)
             await _require_upstreams(session, dependent, given)
             await self._endings.settle_chains(session)
+            added = await _added(session, dependent, upstream, required=required)
         self._bus.publish(TaskChanged(dependent.id))
-        return Added(dependent, upstream, required)
+        return added
 
     async def add_in(
         self,
@@ -180,8 +201,9 @@ class Dependencies:
             await session.flush()
             await self._endings.settle_chains(session)
             self._audit.record(session, actor, "task.undepend", dependent.id, {"on": upstream.task_name})
+            removed = await _added(session, dependent, upstream, required=row.required)
         self._bus.publish(TaskChanged(dependent.id))
-        return Added(dependent, upstream, row.required)
+        return removed
 
     async def tree(self, actor: Actor, task: str) -> Tree:
         """Everything that the task runs after and everything that runs after it."""
@@ -192,32 +214,54 @@ class Dependencies:
             members = {found.id, *graph.ancestors(found.id), *graph.descendants(found.id)}
             rows = {each.id: each for each in await session.scalars(select(Task).where(Task.id.in_(members)))}
             statuses = await _last_statuses(session, members)
-        levels = _levels(graph, found.id)
-        order = graph.order(members)
+            outside = {edge.upstream_id for each in members for edge in graph.upstreams(each)} - members
+            names = {each: row.task_name for each, row in rows.items()} | await names_of(session, outside)
+        levels, order = _levels(graph, found.id), graph.order(members)
         edges = [
-            TreeEdge(rows[each].task_name, rows[edge.upstream_id].task_name, edge.required)
+            TreeEdge(names[e.task_id], names[e.upstream_id], e.required)
             for each in order
-            for edge in graph.upstreams(each)
-            if edge.upstream_id in members
+            for e in graph.upstreams(each)
+            if e.upstream_id in members
         ]
         averages = {each: row.avg_duration_seconds or 0 for each, row in rows.items()}
+        unknown = [names[each] for each in order if rows[each].avg_duration_seconds is None]
         return Tree(
             task=found,
-            tasks=[TreeTask(rows[each], levels[each], statuses.get(each)) for each in order],
+            tasks=[
+                TreeTask(
+                    rows[each],
+                    levels[each],
+                    statuses.get(each),
+                    [names[edge.upstream_id] for edge in graph.upstreams(each) if edge.upstream_id in outside],
+                )
+                for each in order
+            ],
             edges=edges,
             depth=graph.longest(members, dict.fromkeys(members, 1)) - 1,
-            estimated_s=graph.longest(members, averages),
-            unknown=[rows[each].task_name for each in order if rows[each].avg_duration_seconds is None],
+            estimated_s=graph.longest(members, averages) if len(unknown) < len(members) else None,
+            unknown=unknown,
         )
 
-    async def followers(self, task_id: UUID) -> dict[str, list[str]]:
-        """Every task that a run of this one leads to, in order -> what it directly runs after."""
+    async def followers(self, task_id: UUID) -> list[Follower]:
+        """Every task that a run of this one leads to, in the order in which they run."""
         async with self._db.read() as session:
-            return await followers_in_order(session, task_id)
+            graph = await load_graph(session)
+            reached = graph.order(graph.descendants(task_id))
+            tasks = {*reached, *(edge.upstream_id for each in reached for edge in graph.upstreams(each))}
+            rows = {each.id: each for each in await session.scalars(select(Task).where(Task.id.in_(tasks)))}
+        return [
+            Follower(
+                rows[each].task_name,
+                [rows[edge.upstream_id].task_name for edge in graph.upstreams(each)],
+                rows[each].dependency_mode,
+            )
+            for each in reached
+        ]
 
-    async def broken_by(self, task_id: UUID) -> list[str]:
-        """The tasks that would no longer be started when this one is paused or deleted, in order."""
-        return list(await self.followers(task_id))
+    async def broken_by(self, task_id: UUID, act: Act) -> Breakage:
+        """What would become of the tasks after this one if it were paused or deleted."""
+        async with self._db.read() as session:
+            return await breakage_of(session, task_id, act)
 
     async def _require_possible(self, session: AsyncSession, dependent: Task, upstream: Task) -> None:
         if dependent.id == upstream.id:
@@ -249,6 +293,14 @@ class Dependencies:
         )
         session.add(row)
         return row
+
+
+async def _added(session: AsyncSession, dependent: Task, upstream: Task, *, required: bool) -> Added:
+    graph = await load_graph(session)
+    before = [edge.upstream_id for edge in graph.upstreams(dependent.id)]
+    names = await names_of(session, before)
+    is_apart = len({frozenset(graph.roots(each)) for each in before}) > 1
+    return Added(dependent, upstream, required, [names[each] for each in before], is_apart)
 
 
 async def _find(session: AsyncSession, dependent: Task, upstream: Task) -> TaskDependency | None:

@@ -53,6 +53,10 @@ class Graph:
         """Every task that comes after, near or far."""
         return _reached(task_id, lambda each: [edge.task_id for edge in self.followers(each)])
 
+    def roots(self, task_id: UUID) -> set[UUID]:
+        """Where chains that come to the task begin: what comes before it and runs after nothing, or it alone."""
+        return {each for each in {task_id, *self.ancestors(task_id)} if not self.upstreams(each)}
+
     def order(self, tasks: Collection[UUID]) -> list[UUID]:
         """The tasks in an order in which they can run; those that do not mind, as they were linked."""
         chosen = sorted(tasks, key=lambda each: self._rank.get(each, 0))
@@ -107,16 +111,6 @@ async def names_of(session: AsyncSession, tasks: Collection[UUID]) -> dict[UUID,
     """The tasks' names by id."""
     query = select(Task.id, Task.task_name).where(Task.id.in_(tasks))
     return {row.id: row.task_name for row in await session.execute(query)}
-
-
-async def followers_in_order(session: AsyncSession, task_id: UUID) -> dict[str, list[str]]:
-    """Every task that a run of this one leads to, in an order in which they run -> what it directly runs after."""
-    graph = await load_graph(session)
-    reached = graph.descendants(task_id)
-    names = await names_of(
-        session, {task_id, *reached, *(e.upstream_id for each in reached for e in graph.upstreams(each))}
-    )
-    return {names[each]: [names[edge.upstream_id] for edge in graph.upstreams(each)] for each in graph.order(reached)}
 
 
 async def lock_graph(session: AsyncSession) -> None:

@@ -15,11 +15,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from ccdtasks.config import Config
 from ccdtasks.core.access import Access, Actor
 from ccdtasks.core.audit import Audit
+from ccdtasks.core.breakage import require_confirmed
 from ccdtasks.core.pages import page_size
 from ccdtasks.core.parameters import fill, from_rows, missing
 from ccdtasks.core.schedulelog import by, entry
-from ccdtasks.core.tasks import Tasks, require_confirmed
-from ccdtasks.core.timezones import complete_zone, find_zone, zone_names
+from ccdtasks.core.tasks import Tasks
+from ccdtasks.core.timezones import complete_zone, find_zone, typed_zone, zone_names
 from ccdtasks.core.timing import Preview, Timing, preview, stored_timing, typed_timing
 from ccdtasks.core.values import parse_values
 from ccdtasks.db import Database
@@ -38,6 +39,15 @@ class Scheduled:
 
     task: Task
     preview: Preview | None
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A task, its next times, and what became of its schedule, newest first."""
+
+    task: Task
+    preview: Preview | None
+    history: Sequence[ScheduleHistory]
 
 
 class Schedules:
@@ -66,19 +76,26 @@ class Schedules:
         return await asyncio.to_thread(previewed, when, zone, start or self._clock.now(), count)
 
     async def set(
-        self, actor: Actor, task_name: str, when: str, timezone: str | None = None, values: Mapping[str, str] | str = ""
+        self,
+        actor: Actor,
+        task_name: str,
+        when: str | None,
+        timezone: str | None = None,
+        values: Mapping[str, str] | str = "",
     ) -> Scheduled:
         """Lets a task run by itself. `values` are kept for its scheduled runs, with those that were kept before.
 
-        The timezone: the one given, else that of the task's schedule so far, else the user's own, else the instance's.
-        Raises Invalid for a wrong time, and when a required parameter would have no value: nobody is there to ask.
+        `when`: None keeps the schedule and changes the rest. The timezone: the one given, else that of the task's
+        schedule so far, else the user's own, else the instance's. Raises Invalid for a wrong time, and when a required
+        parameter would have no value: nobody is there to ask.
         """
         self._access.require_use(actor)
         given = parse_values(values) if isinstance(values, str) else dict(values)
         zone, now = await self._zone(actor, task_name, timezone), self._clock.now()
-        timing = typed_timing(when, zone, now)
+        typed = None if when is None else typed_timing(when, zone, now)
         async with self._db.write() as session:
             task = await self._tasks.find_in(session, actor, task_name, "schedule this task")
+            timing = typed or _kept_timing(task, zone, now)
             self.set_in(session, actor, task, timing, given)
         self._bus.publish(TaskChanged(task.id))
         return Scheduled(task, preview(timing, now, PREVIEWED))
@@ -115,7 +132,7 @@ class Schedules:
             if task.paused:
                 hint = f"/task-resume {task.task_name} lets it go on"
                 raise Conflict(f"{task.task_name} is paused already.", hint)
-            await require_confirmed(session, task, confirm)
+            await require_confirmed(session, task, "pause", confirm=confirm)
             task.paused, task.paused_reason, task.next_run_at = True, None, None
             self._note(session, actor, task, "paused", before=task.schedule_cron)
         self._bus.publish(TaskChanged(task.id))
@@ -139,10 +156,10 @@ class Schedules:
         self._bus.publish(TaskChanged(task.id))
         return Scheduled(task, found)
 
-    async def show(self, actor: Actor, task_name: str) -> Scheduled:
-        """The task and its next times, if it has a schedule."""
+    async def show(self, actor: Actor, task_name: str, limit: int = 10) -> Shown:
+        """The task, its next times, if it has a schedule, and the latest `limit` rows of its history."""
         task = await self._tasks.find(actor, task_name)
-        return Scheduled(task, self._previewed(task, self._clock.now()))
+        return Shown(task, self._previewed(task, self._clock.now()), await self.history(actor, task_name, limit))
 
     async def history(self, actor: Actor, task_name: str, limit: int = 20) -> Sequence[ScheduleHistory]:
         """What became of a task's schedule, newest first."""
@@ -162,15 +179,16 @@ class Schedules:
     def _previewed(self, task: Task, now: datetime) -> Preview | None:
         if task.schedule_cron is None:
             return None
-        return preview(stored_timing(task.schedule_cron, ZoneInfo(task.schedule_timezone)), now, PREVIEWED)
+        return preview(stored_timing(task.schedule_cron, find_zone(task.schedule_timezone)), now, PREVIEWED)
 
     async def _zone(self, actor: Actor, task_name: str, timezone: str | None) -> ZoneInfo:
+        read = find_zone if timezone is None else typed_zone
         if timezone is None:
             async with self._db.read() as session:
                 task = await self._tasks.find_in(session, actor, task_name, "schedule this task")
                 own = await session.get(UserSettings, actor.user_id)
             timezone = task.schedule_timezone if task.schedule_cron else own.timezone if own else None
-        return await asyncio.to_thread(find_zone, timezone or self._config.schedule.timezone)
+        return await asyncio.to_thread(read, self._config.schedule.timezone if timezone is None else timezone)
 
     def _note(
         self,
@@ -197,7 +215,16 @@ class Schedules:
 
 def previewed(when: str, timezone: str, start: datetime, count: int) -> Preview:
     """What `Schedules.preview` says; reads files of timezones."""
-    return preview(typed_timing(when, find_zone(timezone), start), start, max(1, min(count, _MOST)))
+    return preview(typed_timing(when, typed_zone(timezone), start), start, max(1, min(count, _MOST)))
+
+
+def _kept_timing(task: Task, zone: ZoneInfo, now: datetime) -> Timing:
+    if task.schedule_cron is None:
+        raise Conflict(f"{task.task_name} has no schedule.", "say when it shall run, like 0 9 * * 1-5")
+    timing = stored_timing(task.schedule_cron, zone)
+    if timing.next_after(now) is None:
+        raise Conflict(f"The time of {task.task_name} has come.", "say when it shall run again")
+    return timing
 
 
 def _kept_values(task: Task, given: Mapping[str, str]) -> dict[str, str]:

@@ -7,7 +7,7 @@ from decimal import Decimal
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ccdtasks.core.rules import read_rule
 from ccdtasks.core.text import clean_url
@@ -36,6 +36,9 @@ def _rule(value: str) -> str:
         raise ValueError(f"{error.message.removeprefix('The rule ').rstrip('.')}: {error.hint}") from None
 
 
+_CAP_S = 3600
+
+
 class _Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
@@ -45,7 +48,17 @@ class Retries(_Settings):
 
     attempts: int = Field(3, ge=1, le=10, description="how often a run is tried in all")
     backoff_s: int = Field(60, ge=1, le=86_400, description="longest wait before the second try; it doubles each time")
-    cap_s: int = Field(3600, ge=1, le=86_400, description="longest wait before any later try")
+    cap_s: int = Field(_CAP_S, ge=1, le=86_400, description="longest wait before any try; 1 h, or the backoff")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _follow_backoff(cls, given: Any) -> Any:
+        """Who asks for hours between two tries need not raise the cap as well."""
+        if not isinstance(given, Mapping) or given.get("cap_s") is not None:
+            return given
+        backoff_s = given.get("backoff_s")
+        is_longer = isinstance(backoff_s, int | str) and str(backoff_s).isdecimal() and int(backoff_s) > _CAP_S
+        return {**given, "cap_s": int(backoff_s)} if is_longer else given
 
 
 class Display(_Settings):

@@ -14,10 +14,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from ccdtasks.core import naming
 from ccdtasks.core.access import Access, Actor
 from ccdtasks.core.audit import Audit
+from ccdtasks.core.breakage import require_confirmed
 from ccdtasks.core.categories import check_type, infer_type
 from ccdtasks.core.editing import Edited, apply
 from ccdtasks.core.endings import Endings
-from ccdtasks.core.graph import followers_in_order, lock_graph, remove_from_graph
+from ccdtasks.core.graph import lock_graph, remove_from_graph
 from ccdtasks.core.lookup import going_runs
 from ccdtasks.core.pages import Page, page_size
 from ccdtasks.core.parameters import Parameter, placeholders
@@ -230,8 +231,11 @@ class Tasks:
             going = await going_runs(session, task_id=task.id, limit=1)
             if going:
                 raise Conflict(f"{task.task_name} is running right now.", f"stop it first: /task-stop {task.task_name}")
-            await require_confirmed(session, task, confirm)
+            await require_confirmed(session, task, "delete", confirm=confirm)
             task.deleted_at, task.enabled, task.next_run_at = self._clock.now(), False, None
+            if task.schedule_cron:
+                row = entry(task.id, "removed", task.deleted_at, schedule_before=task.schedule_cron, **by(actor))
+                session.add(ScheduleHistory(**row))
             await remove_from_graph(session, task.id)
             await self._endings.settle_chains(session)
             self._audit.record(session, actor, "task.delete", task.id, {"name": task.task_name})
@@ -284,16 +288,6 @@ def _check(draft: TaskDraft) -> _Checked:
         config=read_config(draft.config),
         parameters=[naming.with_hints(each, draft.parameters.get(each.name, {})) for each in found],
     )
-
-
-async def require_confirmed(session: AsyncSession, task: Task, confirm: bool) -> None:
-    """Raises Conflict that names what runs after `task`, which is to be paused or deleted, unless that is confirmed."""
-    broken = [] if confirm else list(await followers_in_order(session, task.id))
-    if broken:
-        listed = ", ".join(broken[:10]) + (f" and {len(broken) - 10} more" if len(broken) > 10 else "")
-        hint = "confirm it: the button in Discord, --yes in the shell"
-        verb = "runs" if len(broken) == 1 else "run"
-        raise Conflict(f"It would no longer start {listed}, which {verb} after {task.task_name}.", hint)
 
 
 async def _require_free(session: AsyncSession, name: str) -> None:

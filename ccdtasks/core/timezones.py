@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from difflib import get_close_matches
@@ -11,7 +12,46 @@ from ccdtasks.core.text import clean_line
 from ccdtasks.errors import Invalid
 
 _ODD = ("posix/", "right/", "Etc/", "SystemV/", "US/")
+_FILES = ("posix/", "right/", "SystemV/")
 _ODD_NAMES = {"localtime", "posixrules", "Factory"}
+_PLACES: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(("PST", "PDT", "PT"), ("America/Los_Angeles",)),
+    **dict.fromkeys(("MST", "MT"), ("America/Denver", "America/Phoenix")),
+    "MDT": ("America/Denver",),
+    "CST": ("America/Chicago", "Asia/Shanghai"),
+    **dict.fromkeys(("CDT", "CT"), ("America/Chicago",)),
+    **dict.fromkeys(("EST", "EDT", "ET"), ("America/New_York",)),
+    **dict.fromkeys(("AKST", "AKDT"), ("America/Anchorage",)),
+    **dict.fromkeys(("AST", "ADT"), ("America/Halifax",)),
+    **dict.fromkeys(("NST", "NDT"), ("America/St_Johns",)),
+    "BRT": ("America/Sao_Paulo",),
+    "ART": ("America/Argentina/Buenos_Aires",),
+    "BST": ("Europe/London",),
+    "WEST": ("Europe/Lisbon",),
+    **dict.fromkeys(("CET", "CEST", "MEZ", "MESZ"), ("Europe/Berlin", "Europe/Paris")),
+    **dict.fromkeys(("EET", "EEST"), ("Europe/Athens", "Europe/Helsinki")),
+    "MSK": ("Europe/Moscow",),
+    "TRT": ("Europe/Istanbul",),
+    "SAST": ("Africa/Johannesburg",),
+    "WAT": ("Africa/Lagos",),
+    "EAT": ("Africa/Nairobi",),
+    "GST": ("Asia/Dubai",),
+    "PKT": ("Asia/Karachi",),
+    "IST": ("Asia/Kolkata", "Europe/Dublin", "Asia/Jerusalem"),
+    "WIB": ("Asia/Jakarta",),
+    "HKT": ("Asia/Hong_Kong",),
+    "SGT": ("Asia/Singapore",),
+    "JST": ("Asia/Tokyo",),
+    "KST": ("Asia/Seoul",),
+    "AWST": ("Australia/Perth",),
+    **dict.fromkeys(("ACST", "ACDT"), ("Australia/Adelaide",)),
+    **dict.fromkeys(("AEST", "AEDT"), ("Australia/Sydney", "Australia/Brisbane")),
+    **dict.fromkeys(("NZST", "NZDT"), ("Pacific/Auckland",)),
+}
+"""What people mean by letters that name no place: many stand for several, and most for half of the year only."""
+_WITHOUT_SUMMER_TIME = {"EST": "America/New_York", "MST": "America/Denver"}
+_OFFSET = re.compile(r"(?:utc|gmt)?\s*[+-]\s*\d{1,2}(?::?\d{2})?\Z", re.IGNORECASE)
+_HINT = "use a name like Europe/Berlin or America/New_York"
 _PROBE = timedelta(days=7)
 """No zone changes its clocks and back again within a week."""
 
@@ -26,17 +66,38 @@ def find_zone(name: str) -> ZoneInfo:
     same = [known for known in names if known.casefold() == wanted.replace(" ", "_").casefold()]
     if same:
         return ZoneInfo(same[0])
-    near = _begins(names, wanted) or get_close_matches(wanted, names, n=2, cutoff=0.6)
-    hint = f"did you mean {' or '.join(near[:2])}?" if near else "use a name like Europe/Berlin or America/New_York"
-    raise Invalid("timezone", f"There is no timezone named {wanted or 'that'}.", hint)
+    raise Invalid("timezone", f"There is no timezone named {wanted or 'that'}.", _near(names, wanted))
+
+
+def typed_zone(name: str) -> ZoneInfo:
+    """As `find_zone`, for what somebody chooses now: a name of a place, not one of the machine's own files."""
+    zone = find_zone(name)
+    if zone.key in _ODD_NAMES or zone.key.startswith(_FILES):
+        raise Invalid("timezone", f"{zone.key} is not the name of a place.", _HINT)
+    return zone
+
+
+def without_summer_time(zone: ZoneInfo) -> list[str]:
+    """What somebody should hear who chose letters that stand for the winter's clock all the year."""
+    place = _WITHOUT_SUMMER_TIME.get(zone.key)
+    return [f"{zone.key} has no summer time; {place} has, so choose that for a clock there."] if place else []
+
+
+def _near(names: Sequence[str], wanted: str) -> str:
+    if _OFFSET.match(wanted):
+        return "name a place, like Europe/Berlin: its clock knows when summer time begins"
+    if any(name.casefold().startswith(wanted.casefold().rstrip("/") + "/") for name in names if wanted):
+        return f"add the city: {_HINT}"
+    near = _PLACES.get(wanted.upper()) or _begins(names, wanted) or get_close_matches(wanted, names, n=2, cutoff=0.6)
+    return f"did you mean {' or '.join(near[:3] if wanted.upper() in _PLACES else near[:2])}?" if near else _HINT
 
 
 def complete_zone(names: Sequence[str], typed: str, limit: int = 25) -> list[str]:
-    """Those of `names` that fit: places that begin with what was typed first, then names that contain it."""
+    """Those of `names` that fit: what letters like PST mean, places that begin so, then names that contain it."""
     wanted = clean_line(typed, 60).replace(" ", "_").casefold()
-    begins = _begins(names, wanted)
-    contains = [name for name in names if wanted in name.casefold() and name not in begins]
-    return [*begins, *contains][:limit]
+    first = [*_PLACES.get(wanted.upper(), ()), *_begins(names, wanted)]
+    contains = [name for name in names if wanted in name.casefold()]
+    return list(dict.fromkeys([*first, *contains]))[:limit]
 
 
 def zone_names() -> list[str]:

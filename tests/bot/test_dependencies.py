@@ -85,7 +85,7 @@ async def test_the_tree_is_shown_in_words_and_as_a_picture(world: World) -> None
         "    ↑ after ◌ scrape, even if it fails, see above",
     ]
     embed = embed_of(reply)
-    assert embed.footer.text == "2 steps deep"
+    assert embed.footer.text == "2 steps deep · how long it takes is known after the first good runs"
     (picture,) = reply.response.attachments
     assert embed.image.url == "attachment://dependencies.png" or "dependencies.png" in (embed.image.url or "")
     assert (await picture.read()).startswith(b"\x89PNG")
@@ -154,6 +154,11 @@ async def test_a_schedule_says_which_tasks_its_runs_lead_to(world: World) -> Non
         "1. analyze, after scrape",
         "2. digest, after analyze",
     ]
+    await world.make("prices", "Look")
+    any_of = await world.alice.slash(world.lobby, "task-depends-on", task="analyze", depends_on="prices", mode="any")
+    assert "The first of scrape and prices starts it, once in each chain." in said(any_of)
+    reply = await world.alice.slash(world.lobby, "task-schedule", task="scrape", when="0 7 * * *")
+    assert "1. analyze, after scrape or prices" in said(reply)
 
 
 async def test_a_deletion_asks_says_what_breaks_and_can_be_taken_back(world: World) -> None:
@@ -161,6 +166,7 @@ async def test_a_deletion_asks_says_what_breaks_and_can_be_taken_back(world: Wor
     asked = await world.alice.slash(world.lobby, "task-delete", task="scrape")
     assert "✋ Delete scrape?" in said(asked)
     assert "It has had no run." in said(asked)
+    assert "schedule" not in said(asked)
     assert "**analyze** and **digest** run after it and would no longer be started." in said(asked)
     kept = await world.alice.click(asked.response, label="Keep it")
     assert "Nothing was changed" in said(kept)
@@ -171,6 +177,20 @@ async def test_a_deletion_asks_says_what_breaks_and_can_be_taken_back(world: Wor
     assert "scrape" not in await world.core.tasks.names(SHELL)
     reply = await world.alice.slash(world.lobby, "task-dependencies", task="analyze")
     assert "scrape" not in said(reply)
+
+
+async def test_a_pause_asks_and_says_what_goes_on_without_it(world: World) -> None:
+    await chain(world, "scrape", "analyze", "digest")
+    await world.make("prices", "Look")
+    await world.alice.slash(world.lobby, "task-depends-on", task="digest", depends_on="prices")
+    asked = await world.alice.slash(world.lobby, "task-pause", task="scrape")
+    assert "**analyze** runs after it and would no longer be started." in said(asked)
+    assert not (await world.core.tasks.find(SHELL, "scrape")).paused
+    await world.alice.click(asked.response, label="Pause")
+    assert (await world.core.tasks.find(SHELL, "scrape")).paused
+    asked = await world.alice.slash(world.lobby, "task-pause", task="prices")
+    assert "**digest** goes on without it." in said(asked)
+    assert "no longer" not in said(asked)
 
 
 async def test_a_deletion_is_for_the_owner_also_by_the_button(world: World) -> None:

@@ -88,7 +88,8 @@ async def test_values_are_kept_for_the_schedule(world: World) -> None:
 async def test_what_cannot_be_taken_is_said_and_what_was_typed_is_kept(world: World) -> None:
     await world.make()
     assert "did you mean `timeout`?" in said(await edit(world, field="timout", value="5")).lower()
-    assert "`timeout` must be at least 30" in said(await edit(world, field="timeout", value="5"))
+    refused = said(await edit(world, field="timeout", value="5"))
+    assert refused.splitlines()[1] == "`timeout` must be at least 30."  # the field is named once
     form = await edit(world, field="timeout")
     failed = await world.alice.submit_modal(form, {"value": "soon"})
     refusal, again = failed.responses if hasattr(failed, "responses") else (failed.response, failed.followups[-1])

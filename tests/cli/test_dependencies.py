@@ -20,7 +20,7 @@ def test_tasks_are_linked_shown_and_parted(ccdtasks: Command) -> None:
         "◌ analyze",
         "    ↑ after ◌ scrape",
         "    ↓ then ◌ digest, even if it fails",
-        "2 steps deep",
+        "2 steps deep · how long it takes is known after the first good runs",
     ]
     tree = ccdtasks("task", "dependencies", "analyze", "--json").json()
     assert [(task["name"], task["level"]) for task in tree["tasks"]] == [("scrape", -1), ("analyze", 0), ("digest", 1)]

@@ -11,8 +11,9 @@ from sqlalchemy import select
 from ccdtasks.app import open_core
 from ccdtasks.config import Config
 from ccdtasks.core import Core
-from ccdtasks.core.dependencies import MAX_UPSTREAMS
+from ccdtasks.core.dependencies import MAX_UPSTREAMS, Follower
 from ccdtasks.core.graph import load_graph
+from ccdtasks.core.outline import extent, outline, together
 from ccdtasks.db.models import TaskDependency
 from ccdtasks.errors import CcdError, Conflict, Denied, Invalid, LimitReached, NotFound
 from tests.clock import MoveableClock
@@ -120,18 +121,53 @@ async def test_a_tree_has_levels_depth_and_the_time_of_its_slowest_path(core: Co
     ends = await core.dependencies.tree(ANN, "scrape")
     assert {each.task.task_name: each.level for each in ends.tasks} == {"scrape": 0, "analyze": 1, "digest": 2}
     lone = await core.dependencies.tree(ANN, "lone")
-    assert (len(lone.tasks), lone.depth, lone.estimated_s) == (1, 0, 0)
+    assert (len(lone.tasks), lone.depth, lone.estimated_s, lone.unknown) == (1, 0, None, ["lone"])
+
+
+async def test_a_tree_names_what_a_task_in_it_also_runs_after(core: Core) -> None:
+    await tasks(core, "scrape", "prices", "weather", "analyze", "digest")
+    await link(core, "analyze > scrape", "analyze > prices", "analyze > weather", "digest > analyze", "digest > scrape")
+    tree = await core.dependencies.tree(ANN, "scrape")
+    assert {each.task.task_name: each.beside for each in tree.tasks} == {
+        "scrape": [],
+        "analyze": ["prices", "weather"],
+        "digest": [],
+    }
+    signs = outline(tree, lambda _status: "◌")
+    assert signs == [
+        "◌ scrape",
+        "    ↓ then ◌ analyze, and after prices and weather",
+        "        ↓ then ◌ digest, and after scrape",
+        "    ↓ then ◌ digest, and after analyze, see above",
+    ]
+    await core.dependencies.add(ANN, "analyze", "scrape", mode="any")
+    tree = await core.dependencies.tree(ANN, "scrape")
+    assert outline(tree, lambda _status: "◌")[1] == "    ↓ then ◌ analyze, or after prices and weather"
+    assert extent(tree) == ["2 steps deep", "how long it takes is known after the first good runs"]
+
+
+async def test_what_several_tasks_before_it_mean_is_said(core: Core) -> None:
+    await tasks(core, "root", "a", "b", "lone", "last")
+    await link(core, "a > root", "b > root")
+    assert together(await core.dependencies.add(ANN, "last", "a")) == ""
+    assert together(await core.dependencies.add(ANN, "last", "b")) == "It waits for all of a and b."
+    any_of = await core.dependencies.add(ANN, "last", "b", mode="any")
+    assert together(any_of) == "The first of a and b starts it, once in each chain."
+    apart = together(await core.dependencies.add(ANN, "last", "lone", mode="all"))
+    assert apart.startswith("a, b and lone do not start together, so it runs after each of them")
+    assert together(await core.dependencies.remove(ANN, "last", "lone")) == "It waits for all of a and b."
 
 
 async def test_what_follows_a_task_is_known_in_the_order_in_which_it_runs(core: Core) -> None:
     await tasks(core, "scrape", "analyze", "digest")
     await link(core, "analyze > scrape", "digest > analyze")
     scrape = (await core.tasks.find(ANN, "scrape")).id
-    assert list((await core.dependencies.followers(scrape)).items()) == [
-        ("analyze", ["scrape"]),
-        ("digest", ["analyze"]),
+    await tasks(core, "prices")
+    await link(core, "digest > prices", mode="any")
+    assert await core.dependencies.followers(scrape) == [
+        Follower("analyze", ["scrape"], "all"),
+        Follower("digest", ["analyze", "prices"], "any"),
     ]
-    assert await core.dependencies.broken_by(scrape) == ["analyze", "digest"]
 
 
 async def test_deleting_a_task_that_others_run_after_asks_first(core: Core) -> None:

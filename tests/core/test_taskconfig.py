@@ -39,6 +39,22 @@ def test_a_config_survives_the_database() -> None:
 
 
 @pytest.mark.parametrize(
+    ("given", "cap_s"),
+    [
+        ({}, 3600),
+        ({"backoff_s": 60}, 3600),
+        ({"backoff_s": 7200}, 7200),
+        ({"backoff_s": "7200"}, 7200),
+        ({"backoff_s": 7200, "cap_s": 60}, 60),
+    ],
+)
+def test_who_asks_for_hours_between_two_tries_need_not_raise_the_cap(given: dict[str, Any], cap_s: int) -> None:
+    config = read_config({"retries": given})
+    assert config.retries.cap_s == cap_s
+    assert read_config(config_row(config)) == config
+
+
+@pytest.mark.parametrize(
     ("given", "sentence"),
     [
         ({"timeout": 5}, "There is no setting `timeout`; did you mean `timeout_s`?"),
@@ -56,8 +72,8 @@ def test_a_config_survives_the_database() -> None:
         ),
         (
             {"notify": "price ** 9 > 1"},
-            "`notify` may hold comparisons, + - * /, and, or, not only: write always, change, alert or a condition "
-            "like lowest_price < price_threshold.",
+            "`notify` may hold only comparisons, + - * / and the words and, or, not: write always, change, alert or a "
+            "condition like lowest_price < price_threshold.",
         ),
         ({"start_url": "file:///etc/passwd"}, "`start_url` must be an http or https address."),
         ({"allowed_domains": ["a b"]}, "`allowed_domains` must be domain names like shop.example."),

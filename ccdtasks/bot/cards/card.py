@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -94,13 +93,6 @@ class Card:
 def join(*parts: str, gap: str = "\n\n") -> str:
     """The parts that say something, with a blank line between."""
     return gap.join(part for part in parts if part)
-
-
-def listed(words: Sequence[str]) -> str:
-    """`a`, `a and b`, `a, b and c`."""
-    if len(words) < 2:
-        return "".join(words)
-    return f"{', '.join(words[:-1])} and {words[-1]}"
 
 
 def ordinal(number: int) -> str:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Any
 
 from ccdtasks.bot import text
-from ccdtasks.bot.cards.card import Button, Card, File, join, listed
+from ccdtasks.bot.cards.card import Button, Card, File, join
 from ccdtasks.bot.cards.status import BLUE, GREEN, GREY, LOOKS, RED, look_of
 from ccdtasks.core.chains import ChainRow, ChainView
 from ccdtasks.core.dependencies import Added, Tree
-from ccdtasks.core.outline import outline
+from ccdtasks.core.outline import extent, outline, together
 from ccdtasks.db.enums import RunStatus
 from ccdtasks.times import duration_text
 
@@ -22,12 +21,9 @@ def added(change: Added) -> Card:
     """`analyze-news will run after scrape-news completes.`"""
     task, upstream = _bold(change.task.task_name), _bold(change.upstream.task_name)
     how = "completes" if change.required else "ends, even if it fails"
-    any_of = (
-        "It starts after the first of the tasks that it runs after." if change.task.dependency_mode == "any" else ""
-    )
     return Card(
         title=f"✓ {text.plain(change.task.task_name, 200)}: dependency added",
-        body=join(f"{task} will run each time that {upstream} {how}.", any_of),
+        body=join(f"{task} will run each time that {upstream} {how}.", text.plain(together(change), 1000)),
         colour=GREEN,
     )
 
@@ -37,7 +33,7 @@ def removed(change: Added) -> Card:
     task, upstream = _bold(change.task.task_name), _bold(change.upstream.task_name)
     return Card(
         title=f"■ {text.plain(change.task.task_name, 200)}: dependency removed",
-        body=f"{task} no longer runs after {upstream}.",
+        body=join(f"{task} no longer runs after {upstream}.", text.plain(together(change), 1000)),
         colour=GREY,
     )
 
@@ -53,7 +49,7 @@ def tree(found: Tree, picture: bytes | None) -> Card:
         title=f"{name}: what runs after what",
         body=text.block("\n".join(lines), 3500),
         colour=BLUE,
-        footer=_estimate(found),
+        footer=" · ".join(extent(found)),
         files=(File(PICTURE, picture),) if picture else (),
         image=PICTURE if picture else None,
     )
@@ -111,14 +107,6 @@ def _line(row: ChainRow) -> str:
 def _said(row: ChainRow) -> str:
     lines = (line.strip(" #*_>-") for line in (row.run.result_summary or "").splitlines())
     return next((line for line in lines if line), "")
-
-
-def _estimate(found: Tree) -> str:
-    steps = f"{found.depth} step{'' if found.depth == 1 else 's'} deep"
-    worked = timedelta(seconds=found.estimated_s)
-    about = f"about {duration_text(worked.total_seconds())} in all" if found.estimated_s else ""
-    unknown = f"not counting {listed([*found.unknown[:5]])}" if found.estimated_s and found.unknown else ""
-    return " · ".join(part for part in (steps, about, unknown) if part)
 
 
 def _bold(name: str) -> str:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ccdtasks.amounts import listed
 from ccdtasks.bot import text
-from ccdtasks.bot.cards.card import Card, File, join, listed
+from ccdtasks.bot.cards.card import Card, File, join
 from ccdtasks.bot.cards.status import BLUE, GREEN, GREY
 from ccdtasks.config import Config
 from ccdtasks.core.editing import Change, Edited

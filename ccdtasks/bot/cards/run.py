@@ -7,9 +7,10 @@ from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from ccdtasks.amounts import listed
 from ccdtasks.bot import text
 from ccdtasks.bot.cards import figures
-from ccdtasks.bot.cards.card import Card, join, listed, ordinal
+from ccdtasks.bot.cards.card import Card, join, ordinal
 from ccdtasks.bot.cards.result import (
     adjust,
     again,

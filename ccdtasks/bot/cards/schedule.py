@@ -7,24 +7,27 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
+from ccdtasks.amounts import listed
 from ccdtasks.bot import text
 from ccdtasks.bot.cards import figures
-from ccdtasks.bot.cards.card import Card, join, listed
+from ccdtasks.bot.cards.card import Card, join
 from ccdtasks.bot.cards.run import stamp
 from ccdtasks.bot.cards.status import AMBER, GREEN, GREY
-from ccdtasks.core.schedules import Scheduled
+from ccdtasks.core.dependencies import Follower
+from ccdtasks.core import schedulelog
+from ccdtasks.core.schedules import Scheduled, Shown
 from ccdtasks.core.timing import words_of
-from ccdtasks.db.models import Task
+from ccdtasks.db.models import ScheduleHistory, Task
 from ccdtasks.times import local_text
 
 ABOUT = "schedule"
 """What the payload of a message of ours names as its subject."""
 
 
-def scheduled(found: Scheduled, then: Mapping[str, Sequence[str]]) -> Card:
+def scheduled(found: Scheduled, then: Sequence[Follower]) -> Card:
     """`At 06:00 and 18:00 every day, America/Los_Angeles time.`, the next times on both clocks, and what they lead to.
 
-    `then`: every task that a run leads to, in order -> what it runs after.
+    `then`: every task that a run leads to, in order.
     """
     card = _with_times(found, "scheduled")
     return replace(card, body=join(card.body, _then(then)))
@@ -33,6 +36,14 @@ def scheduled(found: Scheduled, then: Mapping[str, Sequence[str]]) -> Card:
 def resumed(found: Scheduled) -> Card:
     """It goes on, and when."""
     return _with_times(found, "goes on")
+
+
+def shown(found: Shown) -> Card:
+    """The schedule as it stands, and what became of it lately."""
+    card = _with_times(Scheduled(found.task, found.preview), "its schedule")
+    lines = [f"• {stamp(row.scheduled_for or row.timestamp, 'f')}: {_row(row)}" for row in found.history]
+    lately = "**Lately**\n" + "\n".join(lines) if lines else ""
+    return replace(card, body=join(card.body, lately), colour=GREY if found.task.paused else GREEN)
 
 
 def removed(task: Task) -> Card:
@@ -107,12 +118,18 @@ def _with_times(found: Scheduled, what: str) -> Card:
     )
 
 
-def _then(then: Mapping[str, Sequence[str]]) -> str:
+def _row(row: ScheduleHistory) -> str:
+    """`ran`; `0 9 * * * set, by @Alice`: people are named, the scheduler is not."""
+    said, who = text.plain(schedulelog.said(row), 250), row.user_id or ""
+    return f"{said}, by <@{who}>" if who.isdigit() else said
+
+
+def _then(then: Sequence[Follower]) -> str:
     """`1. analyze-news, after scrape-news`, a line each."""
-    lines = [
-        f"{number}. {text.plain(name, 80)}, after {listed([text.plain(each, 60) for each in before])}"
-        for number, (name, before) in enumerate(then.items(), 1)
-    ]
+    lines = []
+    for number, each in enumerate(then, 1):
+        before = listed([text.plain(name, 60) for name in each.after], "or" if each.mode == "any" else "and")
+        lines.append(f"{number}. {text.plain(each.name, 80)}, after {before}")
     more = f"and {len(lines) - 10} more" if len(lines) > 10 else ""
     return join("**Each run leads to**\n" + "\n".join(lines[:10]), more, gap="\n") if lines else ""
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from ccdtasks.amounts import listed
 from ccdtasks.bot import text
-from ccdtasks.bot.cards.card import Card, join, listed
+from ccdtasks.bot.cards.card import Card, join
 from ccdtasks.bot.cards.status import AMBER, BLUE, GREEN, GREY, RED
 from ccdtasks.core.pushes import EMERGENCY
 from ccdtasks.core.settings import PRIORITIES, Preferences

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ccdtasks.amounts import counted, listed
 from ccdtasks.bot import text
 from ccdtasks.bot.cards import figures, schedule
-from ccdtasks.bot.cards.card import Button, Card, join, listed, ordinal
+from ccdtasks.bot.cards.card import Button, Card, join, ordinal
 from ccdtasks.bot.cards.run import hold_line, stamp
 from ccdtasks.bot.cards.status import AMBER, BLUE, GREEN, GREY, LOOKS, look_of
+from ccdtasks.core.breakage import Breakage
 from ccdtasks.core.pages import Page
 from ccdtasks.core.runs import Overview, RunRow, StartedRun
 from ccdtasks.core.states import BY_INTEREST, FINAL
@@ -69,30 +71,40 @@ def stopping(run: TaskRun, name: str) -> Card:
     return Card(title=f"■ {text.plain(name, 100)}: {'stopped' if over else 'stopping'}", body=said, colour=GREY)
 
 
-def ask(act: str, task: Task, broken: Sequence[str], what: str) -> Card:
+def ask(act: str, task: Task, broken: Breakage, what: str) -> Card:
     """Asks before something that cannot be taken back, or that others hang on: what it means, then the two buttons.
 
-    `act`: a key of `views.ACTS`. `broken`: tasks that would no longer be started.
+    `act`: a key of `views.ACTS`. `broken`: what becomes of the tasks that run after it.
     """
     name = text.plain(task.task_name, 100)
-    names = [f"**{text.plain(each, 60)}**" for each in broken[:10]]
-    names += [f"{len(broken) - 10} more"] if len(broken) > 10 else []
-    breaks = f"{listed(names)} {'runs' if len(broken) == 1 else 'run'} after it and would no longer be started."
+    stopped, go_on = len(broken.stopped), len(broken.go_on)
     return Card(
         title=f"✋ {act.capitalize()} {name}?",
-        body=join(what, breaks if broken else ""),
+        body=join(
+            what,
+            f"{_bold(broken.stopped)} {'runs' if stopped == 1 else 'run'} after it and would no longer be started."
+            if stopped
+            else "",
+            f"{_bold(broken.go_on)} {'goes' if go_on == 1 else 'go'} on without it." if go_on else "",
+        ),
         colour=AMBER,
         buttons=(Button("Keep it", "sure:no"), Button(act.capitalize(), f"sure:{act}:{task.id}", "danger")),
     )
 
 
-def ask_delete(task: Task, broken: Sequence[str]) -> Card:
+def _bold(names: Sequence[str]) -> str:
+    shown = [f"**{text.plain(each, 60)}**" for each in names[:10]]
+    return listed([*shown, f"{len(names) - 10} more"] if len(names) > 10 else shown)
+
+
+def ask_delete(task: Task, broken: Breakage) -> Card:
     """What is lost with a task, and what stays."""
-    runs = figures.counted(task.run_count, "run") or "no run"
-    return ask("delete", task, broken, f"It has had {runs}. Their threads, results and files stay; its schedule goes.")
+    runs = counted(task.run_count, "run")
+    had = f"It has had {runs}. Their threads, results and files stay" if task.run_count else "It has had no run"
+    return ask("delete", task, broken, f"{had}; its schedule goes." if task.schedule_cron else f"{had}.")
 
 
-def ask_pause(task: Task, broken: Sequence[str]) -> Card:
+def ask_pause(task: Task, broken: Breakage) -> Card:
     """What stands still with a task that others run after."""
     return ask("pause", task, broken, "It would not start by itself until it is resumed.")
 
@@ -105,6 +117,7 @@ def deleted(task: Task) -> Card:
         body=join(
             f"Its {figures.counted(task.run_count, 'run') or 'history'} can still be seen.",
             where if task.discord_channel_id else "",
+            "/task-cleanup removes what is left of it." if task.run_count else "",
         ),
         colour=GREY,
     )

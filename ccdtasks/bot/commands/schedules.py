@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ccdtasks.bot.client import Bot
 
 
-@app_commands.command(name="task-schedule", description="Let a task run by itself: again and again, or once")
+@app_commands.command(name="task-schedule", description="Let a task run by itself, or see when it does and did")
 @app_commands.describe(
     task="Which task",
     when="Cron like 0 9 * * 1-5 or @daily; or once: at 2026-12-24 09:00, tomorrow 9:00, in 2h 30m",
@@ -27,14 +27,17 @@ if TYPE_CHECKING:
 async def task_schedule(
     interaction: discord.Interaction[Bot],
     task: TaskName,
-    when: app_commands.Range[str, 1, 100],
+    when: app_commands.Range[str, 1, 100] | None = None,
     timezone: app_commands.Range[str, 1, 60] | None = None,
     values: Values = "",
 ) -> None:
-    """Said back in words, with the next five times, so that a mistake shows at once."""
+    """Said back in words, with the next five times, so that a mistake shows. With a task alone: as it stands."""
     await interaction.response.defer(ephemeral=True, thinking=True)
-    core = interaction.client.core
-    made = await core.schedules.set(actor_of(interaction), task, when, timezone, values)
+    core, actor = interaction.client.core, actor_of(interaction)
+    if when is timezone is None and not values:
+        await reply(interaction, cards.schedule.shown(await core.schedules.show(actor, task)))
+        return
+    made = await core.schedules.set(actor, task, when, timezone, values)
     await reply(interaction, cards.schedule.scheduled(made, await core.dependencies.followers(made.task.id)))
 
 
@@ -56,7 +59,7 @@ async def task_pause(interaction: discord.Interaction[Bot], task: TaskName) -> N
     await interaction.response.defer(ephemeral=True, thinking=True)
     core, actor = interaction.client.core, actor_of(interaction)
     found = await core.tasks.find(actor, task)
-    broken = await core.dependencies.broken_by(found.id)
+    broken = await core.dependencies.broken_by(found.id, "pause")
     if broken and not found.paused:
         await reply(interaction, cards.task.ask_pause(found, broken))
     else:

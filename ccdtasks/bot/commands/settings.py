@@ -64,6 +64,7 @@ async def pushover_key(interaction: discord.Interaction[Bot], key: app_commands.
 
 
 @settings.command(name="pushover-priority", description="How loudly your phone is called")
+@app_commands.rename(retry_s="retry", expire_s="expire")
 @app_commands.describe(
     level="From -2 (silent) to 2 (rings until you confirm it)",
     sound="Left out: as it is; default: the one chosen on your phone",

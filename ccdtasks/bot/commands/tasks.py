@@ -70,7 +70,8 @@ async def task_delete(interaction: discord.Interaction[Bot], task: TaskName) -> 
     await interaction.response.defer(ephemeral=True, thinking=True)
     core = interaction.client.core
     found = await core.tasks.find(actor_of(interaction), task)
-    await reply(interaction, cards.task.ask_delete(found, await core.dependencies.broken_by(found.id)))
+    broken = await core.dependencies.broken_by(found.id, "delete")
+    await reply(interaction, cards.task.ask_delete(found, broken))
 
 
 COMMANDS: tuple[app_commands.Command[Any, ..., None], ...] = (task_create, task_list, task_status, task_delete)
