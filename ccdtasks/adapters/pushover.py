@@ -1,4 +1,4 @@
-"""Pushover: messages to phones, receipts of emergencies, keys of users, sounds, and what is left of the month.
+"""Pushover: messages to phones, receipts of emergencies, keys of users, and what is left of the month.
 
 What may follow from an answer (https://pushover.net/api, "Being Friendly to our API") is in the class of the error:
 
@@ -150,12 +150,6 @@ class Pushover:
     async def cancel_tagged(self, tag: str) -> None:
         """Lets all emergencies of a tag ring no more; none is success."""
         await self._ask("POST", f"receipts/cancel_by_tag/{tag}.json", {})
-
-    async def sounds(self) -> dict[str, str]:
-        """The sounds there are: name -> what people call it."""
-        body, _ = await self._ask("GET", "sounds.json")
-        found = body.get("sounds")
-        return {str(name): str(words) for name, words in found.items()} if isinstance(found, Mapping) else {}
 
     async def quota(self) -> Quota | None:
         """What is left of the month."""

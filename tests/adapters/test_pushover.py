@@ -65,9 +65,8 @@ async def test_an_emergency_has_a_receipt_that_can_be_followed_and_cancelled(
     server.assert_clean()
 
 
-async def test_keys_sounds_and_the_quota_can_be_asked_for(server: PushoverServer, client: Pushover) -> None:
+async def test_keys_and_the_quota_can_be_asked_for(server: PushoverServer, client: Pushover) -> None:
     assert await client.validate(KEY) == ("iphone", "pixel")
-    assert (await client.sounds())["bike"] == "Bike"
     quota = await client.quota()
     assert quota is not None
     assert quota.remaining == 10_000

@@ -5,14 +5,15 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ccdtasks.core.results import Result, Value, read_result, stored_result
-from ccdtasks.core.tables import csv_text, markdown_text
+from ccdtasks.core.results import Value, read_result, stored_result
+from ccdtasks.core.tables import csv_text
 from ccdtasks.core.text import clean_json, clean_line, clean_text, clean_url, read_json_object
 from ccdtasks.errors import Invalid
 
@@ -146,7 +147,6 @@ def test_any_json_is_a_result_or_refused(sent: dict[str, Any]) -> None:
     assert "\\u0000" not in text
     text.encode()
     csv_text(result.items)
-    markdown_text(result)
 
 
 @pytest.mark.parametrize(
@@ -168,6 +168,19 @@ def test_a_spreadsheet_runs_nothing(formula: str) -> None:
     assert all(cell.startswith("'") for row in csv.reader(io.StringIO(text)) for cell in row)
 
 
+@pytest.mark.parametrize("formula", ["=1+1", "@SUM(A1)", "+cmd|' /C calc'!A0", " -cmd", "＝1"])
+@pytest.mark.parametrize("separator", [";", "\t", "\n", "\r\n"])
+def test_a_spreadsheet_that_splits_cells_elsewhere_runs_nothing_either(formula: str, separator: str) -> None:
+    text = csv_text([{"a": f"x{separator}{formula}"}])
+    pieces = [piece.strip(' "') for piece in re.split(r"[;\t\r\n]+", text.partition("\r\n")[2])]
+    assert not any(piece.startswith(("=", "@", "+", "-", "＝")) for piece in pieces)
+
+
+def test_lists_and_numbers_inside_of_a_cell_stay_as_they_are() -> None:
+    text = "1; -5; +3\n- wool\n- silk; 2 + 2 = 4"
+    assert csv_text([{"a": text}]) == f'a\r\n"{text}"\r\n'
+
+
 def test_numbers_stay_numbers() -> None:
     text = csv_text([{"a": -5, "b": "-5.5", "c": "+3%", "d": "-1,200", "e": True, "f": None, "g": "a-b"}])
     assert text == 'a,b,c,d,e,f,g\r\n-5,-5.5,+3%,"-1,200",true,,a-b\r\n'
@@ -175,14 +188,6 @@ def test_numbers_stay_numbers() -> None:
 
 def test_rows_with_different_columns() -> None:
     assert csv_text(read_result(FLIGHTS).items) == "airline,price,stops\r\nUnited,342,\r\nDelta,,1\r\n"
-
-
-def test_the_summary_as_markdown() -> None:
-    assert markdown_text(read_result({**FLIGHTS, "items": [{"a|b": "x|y\nz"}]})) == (
-        "Cheapest: $342 (United)\n\n| a\\|b |\n| --- |\n| x\\|y z |\n\n- lowest_price: 342 USD\n- options: 47\n\n"
-        "- **warning** 2 options are under $400\n- **info** plain"
-    )
-    assert markdown_text(Result(items=[{"n": n} for n in range(30)]), rows=2).endswith("28 more rows.")
 
 
 @pytest.mark.parametrize(

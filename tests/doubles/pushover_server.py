@@ -32,7 +32,7 @@ from tests.clock import MoveableClock
 T = TypeVar("T")
 TOKEN = "azGDORePK8gMaC0QOYAMyEEuzJnyUi"
 KEY = "uQiRzpo4DXghDmr9QzzfQu27cmVRsG"
-SOUNDS = {"pushover": "Pushover (default)", "bike": "Bike", "siren": "Siren", "none": "None (silent)"}
+SOUNDS = ("pushover", "bike", "siren", "none")
 LIMITS = {"message": 1024, "title": 250, "url": 512, "url_title": 100}
 FIELDS = {"token", "user", "priority", "sound", "timestamp", "retry", "expire", "tags", "device", "ttl", *LIMITS}
 APART_S = 5.0
@@ -266,7 +266,6 @@ class PushoverServer:
         for pattern, verb, act in (
             (r"messages\.json", "POST", self._message),
             (r"users/validate\.json", "POST", self._validate),
-            (r"sounds\.json", "GET", lambda _: (200, {"status": 1, "sounds": SOUNDS})),
             (r"apps/limits\.json", "GET", lambda _: (200, {"status": 1, **self._quota()})),
             (r"receipts/(\w+)\.json", "GET", self._receipt),
             (r"receipts/(\w+)/cancel\.json", "POST", self._cancel),
