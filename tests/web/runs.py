@@ -38,6 +38,7 @@ SUMMARY = """Cheapest: **$342** with *United*, $70 less than yesterday.
 EVIL_SUMMARY = f"""# {HOSTILE}
 
 [click](javascript:document.title='owned') [data](data:text/html,<script>1</script>) [bank](https://evil.example/login)
+[paypal.example](https://l.example/)
 
 ![tracker](https://evil.example/pixel.png)
 

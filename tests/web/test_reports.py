@@ -212,6 +212,7 @@ async def test_no_word_of_a_stranger_becomes_part_of_the_page(site: Site) -> Non
                 assert tag == "a"
                 assert set((found.get("rel") or "").split()) == {"noopener", "noreferrer", "nofollow"}
     assert "bank (evil.example)" in page.text
+    assert "paypal.example (l.example)" in page.text
 
 
 async def test_a_run_that_goes_on_offers_to_look_again(site: Site) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -71,6 +72,11 @@ def _boxed(token: Token) -> None:
     token.type = token.type.replace("table", "box")
 
 
+def _names(words: str, host: str) -> bool:
+    """Whether the words say the host, and not another one that contains it: "paypal.com" does not say "l.com"."""
+    return re.search(rf"(?<![\w.-]){re.escape(host)}(?![\w-]|\.\w)", words.casefold()) is not None
+
+
 def _with_hosts(children: list[Token]) -> list[Token]:
     """Each link tells search engines and its target nothing; one whose words hide where it leads says it."""
     from markdown_it.token import Token  # noqa: PLC0415  with the reader
@@ -85,7 +91,7 @@ def _with_hosts(children: list[Token]) -> list[Token]:
             words += child.content
         told.append(child)
         host = host_of(url)
-        if child.type == "link_close" and host and host not in words.casefold():
+        if child.type == "link_close" and host and not _names(words, host):
             note: dict[str, Any] = {"content": f" ({host})"}
             told.append(Token("text", "", 0, **note))
     return told
