@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
-from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from typing import Any
 
 import click
 from rich.text import Text
 
-from ccdtasks.cli.service import is_served, opened
+from ccdtasks.cli.service import ask, is_served
 from ccdtasks.cli.shell import Function, Shell, verb
 from ccdtasks.core import Core
 from ccdtasks.core.access import SHELL
@@ -40,7 +38,7 @@ def _of_user(function: Function) -> Function:
 @click.pass_obj
 def show(shell: Shell, user: str | None) -> None:
     """Show what holds. A key is shown masked."""
-    _act(shell, lambda core: core.settings.show(SHELL, user))
+    _show(shell, ask(shell, lambda core: core.settings.show(SHELL, user)))
 
 
 @click.command("timezone")
@@ -50,7 +48,7 @@ def show(shell: Shell, user: str | None) -> None:
 @click.pass_obj
 def timezone(shell: Shell, timezone: str, user: str | None) -> None:
     """Set the clock of schedules that name none."""
-    _act(shell, lambda core: core.settings.set_timezone(SHELL, timezone, user))
+    _show(shell, ask(shell, lambda core: core.settings.set_timezone(SHELL, timezone, user)))
 
 
 @click.command("pushover-key")
@@ -68,7 +66,7 @@ def pushover_key(shell: Shell, user: str | None) -> None:
         finally:
             await pushover.close()
 
-    _act(shell, act)
+    _show(shell, ask(shell, act))
 
 
 @click.command("pushover-priority", context_settings={"ignore_unknown_options": True})
@@ -81,7 +79,7 @@ def pushover_key(shell: Shell, user: str | None) -> None:
 @click.pass_obj
 def pushover_priority(shell: Shell, /, level: int, user: str | None, **more: Any) -> None:
     """Set how loud pushes are, from -2 (silent) to 2 (rings until it is confirmed)."""
-    _act(shell, lambda core: core.settings.set_priority(SHELL, level, user_id=user, **more))
+    _show(shell, ask(shell, lambda core: core.settings.set_priority(SHELL, level, user_id=user, **more)))
 
 
 @click.command("pushover-notify-on")
@@ -91,7 +89,7 @@ def pushover_priority(shell: Shell, /, level: int, user: str | None, **more: Any
 @click.pass_obj
 def pushover_notify_on(shell: Shell, events: str, user: str | None) -> None:
     """Set what is pushed: some of complete,error,intervention; or none."""
-    _act(shell, lambda core: core.settings.notify_on(SHELL, events, user))
+    _show(shell, ask(shell, lambda core: core.settings.notify_on(SHELL, events, user)))
 
 
 @click.command("pushover-test")
@@ -100,7 +98,7 @@ def pushover_notify_on(shell: Shell, events: str, user: str | None) -> None:
 @click.pass_obj
 def pushover_test(shell: Shell, user: str | None) -> None:
     """Send a test, and say what came of it."""
-    push = asyncio.run(_test(shell, user))
+    push = ask(shell, lambda core: _test(core, user))
     shell.show(push_shape(push), lambda: Text(_came_of(push)))
 
 
@@ -110,7 +108,7 @@ def pushover_test(shell: Shell, user: str | None) -> None:
 @click.pass_obj
 def pushover_disable(shell: Shell, user: str | None) -> None:
     """Delete the key; nothing more is pushed."""
-    _act(shell, lambda core: core.settings.disable(SHELL, user))
+    _show(shell, ask(shell, lambda core: core.settings.disable(SHELL, user)))
 
 
 for _command in (
@@ -125,23 +123,15 @@ for _command in (
     settings.add_command(_command)
 
 
-def _act(shell: Shell, act: Callable[[Core], Awaitable[Preferences]]) -> None:
-    async def run() -> Preferences:
-        async with opened(shell) as core:
-            return await act(core)
-
-    found = asyncio.run(run())
+def _show(shell: Shell, found: Preferences) -> None:
     shell.show(_shape(found), lambda: Text(_lines(found)))
 
 
-async def _test(shell: Shell, user: str | None) -> PushoverNotification:
-    async with opened(shell) as core:
-        if not await is_served(core.config):
-            hint = "start one: ccdtasks serve, or systemctl start ccdtasks"
-            raise Unavailable(
-                "service", "No ccdtasks service is running on this database, so nobody would send it.", hint
-            )
-        return await core.pushes.test(SHELL, user)
+async def _test(core: Core, user: str | None) -> PushoverNotification:
+    if not await is_served(core.config):
+        hint = "start one: ccdtasks serve, or systemctl start ccdtasks"
+        raise Unavailable("service", "No ccdtasks service is running on this database, so nobody would send it.", hint)
+    return await core.pushes.test(SHELL, user)
 
 
 def _shape(found: Preferences) -> dict[str, Any]:

@@ -155,13 +155,18 @@ class Cleanups:
             self._bus.publish(MessagePending(row.id))
 
     async def remove(self, work: Work) -> None:
-        """Removes the rows of a piece whose files are gone, those that still may go; and moves on behind it."""
+        """Removes the rows of a piece whose files are gone, those that still may go; and moves on behind it.
+
+        With a file that came meanwhile, such as a chart, nothing is removed yet: the piece is the next one again.
+        """
         async with self._db.write() as session:
             row = await session.get_one(Cleanup, work.cleanup_id)
             if row.finished_at is not None or row.task_id is None:
                 return
             rule, kept = _rule_of(row.rule), _kept_of(row.rule)
             still = await removal.still_free(session, row.task_id, rule, kept, work.first_ids)
+            if {file.id for file in await removal.files_of(session, still)} - {file.id for file in work.files}:
+                return
             gone = await (
                 removal.forget_files(session, still, self._clock.now())
                 if rule.files_only

@@ -85,8 +85,11 @@ class Charting:
         limit = limit if limit and limit.value_name == shown[0].name else None
         return Trends(finding(shown[0]), shown, limit, task.schedule_timezone)
 
-    async def drawn(self, run_id: UUID, chart: ArtifactDraft | None) -> None:
-        """Adds the chart to the run, and to its message; None: it could not be drawn, and is not tried again."""
+    async def drawn(self, run_id: UUID, chart: ArtifactDraft | None) -> bool:
+        """Adds the chart to the run, and to its message; None: it could not be drawn, and is not tried again.
+
+        False when the run was cleaned up meanwhile: then nobody knows of the file any more.
+        """
         async with self._db.write() as session:
             await session.execute(update(TaskRun).where(TaskRun.id == run_id).values(chart_wanted=False))
             run = await session.get(TaskRun, run_id, options=[defer(TaskRun.result_data, raiseload=True)])
@@ -96,6 +99,7 @@ class Charting:
                     await self._outbox.touch(session, run_id, key)
         if chart is not None:
             self._bus.publish(MessagePending(run_id))
+        return run is not None
 
 
 def finding(trend: Trend) -> str:

@@ -54,7 +54,8 @@ class ChartingLoop:
                 draft = await self._keeper.keep_bytes(CHART, picture, f"runs/{run_id}/charts", ArtifactKind.CHART)
             except CcdError as error:
                 _log.warning("the chart of run %s is left out: %s", run_id, error.message)
-        await self._core.charting.drawn(run_id, draft)
+        if not await self._core.charting.drawn(run_id, draft) and draft is not None and draft.location:
+            await self._keeper.delete(draft)
 
 
 def chart_of(trends: Trends) -> LineChart:

@@ -126,11 +126,11 @@ class Keeper:
         """A link of the remote store itself; None when it lies on this machine."""
         return await self._holder(artifact).link(artifact.location or "", name=artifact.name, ttl_s=ttl_s)
 
-    async def delete(self, artifact: Artifact) -> None:
+    async def delete(self, artifact: Artifact | ArtifactDraft) -> None:
         """Removes it from where it lies; absent is success. Raises NotFound for one that lies nowhere, Unavailable."""
         await self._holder(artifact).delete(artifact.location or "")
 
-    def _holder(self, artifact: Artifact) -> ArtifactStore:
+    def _holder(self, artifact: Artifact | ArtifactDraft) -> ArtifactStore:
         if artifact.state is ArtifactState.MISSING or not artifact.location:
             raise NotFound(f"{artifact.name} is not there. {artifact.note or ''}".strip())
         return self.spool if artifact.state is ArtifactState.LOCAL and self.spool else self.store

@@ -12,6 +12,7 @@ from ccdtasks.core.artifacts import ArtifactDraft
 from ccdtasks.core.claims import Claim
 from ccdtasks.core.cleanups import Plan, Wanted
 from ccdtasks.core.endings import Outcome
+from ccdtasks.core.trends import CHART
 from ccdtasks.db.enums import ArtifactKind, ArtifactState, Reason, RunStatus
 from ccdtasks.db.models import (
     Artifact,
@@ -195,6 +196,21 @@ async def test_a_run_tried_again_meanwhile_stays(core: Core, clock: MoveableCloc
         (file,) = await session.scalars(select(Artifact))
     assert (file.state, file.note) == (ArtifactState.MISSING, "Cleaned up on 2026-01-18."), "its file is gone already"
     assert await core.cleanups.next_work() is None
+
+
+async def test_a_file_that_comes_while_others_are_removed_goes_too(core: Core, clock: MoveableClock) -> None:
+    runs = [(await _good(core, clock)).run_id for _ in range(2)]
+    plan = await core.cleanups.plan(ANN, "ticket-checker", Wanted(keep_last=1))
+    await core.cleanups.start(ANN, plan.task.id, plan.rule)
+    work = await core.cleanups.next_work()
+    assert work is not None
+    chart = ArtifactDraft(
+        CHART, ArtifactKind.CHART, "image/png", 9, state=ArtifactState.STORED, location="runs/x/chart"
+    )
+    assert await core.charting.drawn(runs[0], chart)
+    await core.cleanups.remove(work)
+    assert "x/chart" in await _all_of_it(core)
+    assert await _left(core) == runs[1:]
 
 
 async def test_threads_are_archived_or_deleted_when_that_is_asked_for(core: Core, clock: MoveableClock) -> None:

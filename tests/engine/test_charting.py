@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
@@ -12,14 +12,16 @@ from uuid import uuid4
 import pytest
 
 from ccdtasks.adapters.painter import Painter
-from ccdtasks.adapters.storage import LocalStore
+from ccdtasks.adapters.storage import LocalStore, Stored
 from ccdtasks.core import Core
 from ccdtasks.core.artifacts import ArtifactDraft
 from ccdtasks.core.claims import Claim
+from ccdtasks.core.cleanups import Wanted
 from ccdtasks.core.trends import Trend, finding
 from ccdtasks.db.enums import ArtifactKind, RunStatus
 from ccdtasks.engine.charting import ChartingLoop, chart_of
 from ccdtasks.engine.keeping import Keeper
+from ccdtasks.errors import NotFound
 from tests.clock import MoveableClock
 from tests.people import ANN
 from tests.stories import all_messages, claim, completed, lines, make_task
@@ -134,7 +136,43 @@ async def test_what_cannot_be_drawn_is_left_out_and_not_tried_for_ever(core: Cor
 async def test_a_run_that_is_cleaned_up_before_its_chart_is_drawn_stops_nothing(core: Core) -> None:
     gone = uuid4()
     assert await core.charting.of(gone) is None
-    await core.charting.drawn(gone, ArtifactDraft("chart.png", ArtifactKind.CHART, "image/png", 9))
+    assert not await core.charting.drawn(gone, ArtifactDraft("chart.png", ArtifactKind.CHART, "image/png", 9))
+
+
+class CleanedUpMeanwhile(LocalStore):
+    """A store that takes so long that the run is cleaned up before it answers."""
+
+    def __init__(self, root: Path, clean_up: Callable[[], Awaitable[None]]) -> None:
+        super().__init__(root)
+        self._clean_up = clean_up
+
+    async def put(self, key: str, descriptor: int, *, content_type: str, max_bytes: int) -> Stored:
+        stored = await super().put(key, descriptor, content_type=content_type, max_bytes=max_bytes)
+        await self._clean_up()
+        return stored
+
+
+async def test_a_chart_of_a_run_that_was_cleaned_up_while_it_was_drawn_is_not_left_behind(
+    core: Core, clock: MoveableClock, tmp_path: Path
+) -> None:
+    await make_task(core)
+    await ended(core, {"price": 412})
+    last = await ended(core, {"price": 378})
+    clock.advance(days=1)
+
+    async def clean_up() -> None:
+        await core.tasks.delete(ANN, "ticket-checker")
+        plan = await core.cleanups.plan(ANN, "ticket-checker", Wanted())
+        await core.cleanups.start(ANN, plan.task.id, plan.rule)
+        while work := await core.cleanups.next_work():
+            await core.cleanups.remove(work)
+
+    with ThreadPoolExecutor(1) as threads:
+        keeper = Keeper(core, CleanedUpMeanwhile(tmp_path / "store", clean_up), None, threads)
+        await ChartingLoop(core, keeper, Painter(tmp_path / "cache")).draw_wanted()
+    with pytest.raises(NotFound):
+        await core.runs.load(last.run_id)
+    assert [path for path in (tmp_path / "store").rglob("*") if path.is_file()] == []
 
 
 async def test_the_title_says_the_finding(clock: MoveableClock) -> None:
