@@ -21,6 +21,7 @@ from uuid import UUID
 import aiohttp
 from aiohttp import web
 
+from ccdtasks.gateways.bounded import BoundedServer
 from ccdtasks.gateways.credential import Credential, shows_dummy
 from ccdtasks.gateways.metering import Account, Meter, Usage
 from ccdtasks.gateways.prices import PriceTable
@@ -38,6 +39,7 @@ _MESSAGES = "/v1/messages"
 _PATHS = frozenset({_MESSAGES, "/v1/messages/count_tokens"})
 _MAX_BODY_BYTES = 32 * 1024 * 1024  # the API's own limit
 _LARGE_BODY_BYTES = 512 * 1024  # 5 ms of reading JSON; more of it at a stretch would be felt by everybody
+_CONNECTIONS = 64  # open at once; the CLI has a few
 _AT_ONCE = 4  # requests that are sent before the first one's cost is known
 
 
@@ -155,7 +157,8 @@ class ServedModel:
         self._slots = asyncio.Semaphore(_AT_ONCE)
         self._busy: dict[asyncio.Task[object] | None, web.BaseRequest] = {}
         self._runner = web.ServerRunner(
-            web.Server(self._handle, handler_cancellation=True, access_log=None), shutdown_timeout=1
+            BoundedServer(self._handle, most=_CONNECTIONS, handler_cancellation=True, access_log=None),
+            shutdown_timeout=1,
         )
         self._inode = 0
 

@@ -355,3 +355,16 @@ def test_a_dummy_has_the_shape_of_the_real_thing_and_is_new_each_time() -> None:
     assert TOKEN.dummy().startswith("sk-ant-oat01-")
     assert KEY.dummy() != KEY.dummy()
     assert len(KEY.dummy()) == len(TOKEN.dummy()) == 108
+
+
+async def test_a_session_cannot_use_up_the_descriptors_of_all(folder: Path, upstream: ModelUpstream) -> None:
+    async with session(folder, upstream.url) as client:
+        crowd = [await asyncio.open_unix_connection(folder / "model.sock") for _ in range(600)]
+        cut = [asyncio.ensure_future(reader.read()) for reader, _ in crowd]
+        done, _ = await asyncio.wait(cut, timeout=10, return_when=asyncio.FIRST_COMPLETED)
+        while len(done) < 600 - 64 - 128:  # those that arrive in one batch are counted after it
+            done, _ = await asyncio.wait(cut, timeout=10)
+        for _, writer in crowd:
+            writer.close()
+        await asyncio.wait(cut)
+        assert (await client.ask())[0] == 200
