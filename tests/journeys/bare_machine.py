@@ -1,4 +1,4 @@
-"""A bare Debian 12 with systemd as its first process, in a container of the test's own."""
+"""A bare Debian with systemd as its first process, in a container of the test's own."""
 
 from __future__ import annotations
 
@@ -64,7 +64,8 @@ class Machine:
 
     def as_user(self, user: str, command: str) -> str:
         """The command line that runs `command` as `user`, with what a login would give."""
-        environment = f"HOME=$(getent passwd {user} | cut -d: -f6) XDG_RUNTIME_DIR=/run/user/$(id -u {user})"
+        environment = "PODMAN_IGNORE_CGROUPSV1_WARNING=1 "  # from the machine around this one, and not what is tested
+        environment += f"HOME=$(getent passwd {user} | cut -d: -f6) XDG_RUNTIME_DIR=/run/user/$(id -u {user})"
         return f"cd / && runuser -u {user} -- env {environment} bash -c {shlex.quote(command)}"
 
     def as_service(self, command: str) -> str:
@@ -81,10 +82,13 @@ class Machine:
 
 
 @contextmanager
-def bare_machine() -> Iterator[Machine]:
-    """Boots it, with this checkout in `CHECKOUT` and no container registry within reach; gone at the end."""
+def bare_machine(release: str) -> Iterator[Machine]:
+    """Boots one, with this checkout in `CHECKOUT` and no container registry within reach; gone at the end.
+
+    `release`: its code name.
+    """
     image = subprocess.run(
-        [ROOT / "tests/setup/bare-debian"], check=True, stdout=subprocess.PIPE, text=True
+        [ROOT / "tests/setup/bare-debian", release], check=True, stdout=subprocess.PIPE, text=True
     ).stdout.strip()
     name = f"ccdtest-bare-{uuid.uuid4().hex[:12]}"
     command = ["podman", "run", "--detach", "--name", name, "--privileged", "--systemd=always", "--network", "host"]

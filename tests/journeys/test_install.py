@@ -1,4 +1,4 @@
-"""`./install.sh` on a bare Debian 12: what somebody has who never saw this before."""
+"""`./install.sh` on a bare Debian 12 and 13: what somebody has who never saw this before."""
 
 from __future__ import annotations
 
@@ -21,10 +21,11 @@ INSTALL = f"{CHECKOUT}/install.sh"
 SESSION_IN_USE = "localhost/ccdtasks-session:latest"
 
 
-@pytest.fixture(scope="module")
-def machine() -> Iterator[Machine]:
+@pytest.fixture(scope="module", params=["bookworm", "trixie"])
+def machine(request: pytest.FixtureRequest) -> Iterator[Machine]:
+    """Debian 12 has Podman 4.3 and Python 3.11, Debian 13 has Podman 5.4 and Python 3.13."""
     require_image()
-    with bare_machine() as machine:
+    with bare_machine(request.param) as machine:
         yield machine
 
 
