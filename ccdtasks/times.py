@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from typing import Protocol
 from zoneinfo import ZoneInfo
 
@@ -52,5 +52,9 @@ def size_text(size_bytes: int) -> str:
 
 
 def local_text(moment: datetime, timezone: str) -> str:
-    """`2026-01-18 06:00 PST`: for places that cannot show the reader's own clock."""
-    return moment.astimezone(ZoneInfo(timezone)).strftime("%Y-%m-%d %H:%M %Z")
+    """`2026-01-18 06:00 PST`: for places that cannot show the reader's own clock; UTC for a timezone that is gone."""
+    try:
+        zone: tzinfo = ZoneInfo(timezone)
+    except (KeyError, OSError, ValueError):
+        zone = UTC
+    return moment.astimezone(zone).strftime("%Y-%m-%d %H:%M %Z")

@@ -8,10 +8,12 @@ import click
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from ccdtasks.cli.look import plain_table
 from ccdtasks.cli.service import ask
 from ccdtasks.cli.shell import Shell, pairs, verb
 from ccdtasks.core.access import SHELL
-from ccdtasks.core.schedules import Scheduled, previewed
+from ccdtasks.core.schedulelog import said
+from ccdtasks.core.schedules import Scheduled, Shown, previewed
 from ccdtasks.core.shapes import Json, task_shape
 from ccdtasks.core.timing import Preview
 from ccdtasks.errors import Invalid
@@ -20,17 +22,24 @@ from ccdtasks.times import local_text
 
 @click.command()
 @click.argument("task")
-@click.argument("when")
+@click.argument("when", required=False)
 @click.argument("values", nargs=-1, metavar="[NAME=VALUE]...")
 @click.option("--timezone", help="Whose clock, like Europe/Berlin; as before, else `[schedule] timezone`.")
+@click.option("--limit", type=click.IntRange(1, 200), default=10, help="How much of what became of it is shown.")
 @verb
 @click.pass_obj
-def schedule(shell: Shell, task: str, when: str, values: tuple[str, ...], timezone: str | None) -> None:
-    """Let TASK run by itself.
+def schedule(
+    shell: Shell, *, task: str, when: str | None, values: tuple[str, ...], timezone: str | None, limit: int
+) -> None:
+    """Let TASK run by itself; without WHEN: show when it does, and what became of it.
 
     WHEN is cron ("0 9 * * 1-5", "@daily") or a time that happens once ("at 2026-12-24 09:00", "tomorrow 9:00",
     "in 2h 30m"). The values are kept for its scheduled runs.
     """
+    if when is timezone is None:
+        found = ask(shell, lambda core: core.schedules.show(SHELL, task, limit))
+        shell.show(_shown_shape(found), lambda: _shown(found))
+        return
     made = ask(shell, lambda core: core.schedules.set(SHELL, task, when, timezone, dict(pairs(values))))
     shell.show(_scheduled_shape(made), lambda: _picture(f"✓ {made.task.task_name} is scheduled.", made))
 
@@ -91,11 +100,29 @@ def _moment(text: str) -> datetime:
         moment = datetime.fromisoformat(text)
     except ValueError:
         raise Invalid("from", f"“{text}” is no time.", "write 2026-03-28T12:00+01:00") from None
+    if not 1900 <= moment.year <= 2200:
+        raise Invalid("from", f"{moment:%Y-%m-%d} is too far away.", "choose a year from 1900 to 2200")
     return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _scheduled_shape(found: Scheduled) -> Json:
     return {**task_shape(found.task), "preview": _preview_shape(found.preview) if found.preview else None}
+
+
+def _shown_shape(found: Shown) -> Json:
+    rows = [
+        {
+            "at": row.timestamp.isoformat(),
+            "action": row.action,
+            "scheduled_for": row.scheduled_for.isoformat() if row.scheduled_for else None,
+            "before": row.schedule_before,
+            "after": row.schedule_after,
+            "by": row.user_id or row.triggered_by,
+            "details": row.details,
+        }
+        for row in found.history
+    ]
+    return {**_scheduled_shape(Scheduled(found.task, found.preview)), "history": rows}
 
 
 def _preview_shape(preview: Preview) -> Json:
@@ -117,6 +144,15 @@ def _picture(words: str, found: Scheduled) -> RenderableType:
     if found.task.paused:
         parts.append(Text(f"It is paused; ccdtasks task resume {found.task.task_name} lets it run."))
     return Group(*parts)
+
+
+def _shown(found: Shown) -> RenderableType:
+    words = found.task.task_name if found.preview else f"{found.task.task_name} has no schedule."
+    table = plain_table("time", "what became of it", "by")
+    for row in found.history:
+        at = local_text(row.scheduled_for or row.timestamp, found.task.schedule_timezone)
+        table.add_row(at, said(row), row.user_id or "")
+    return Group(_picture(words, Scheduled(found.task, found.preview)), *([Text(""), table] if table.row_count else []))
 
 
 def _times(preview: Preview) -> RenderableType:

@@ -21,6 +21,7 @@ from ccdtasks.core.shapes import task_row_shape, task_shape
 from ccdtasks.core.tasks import TaskDraft, TaskFilter, TaskRow
 from ccdtasks.core.timing import words_of
 from ccdtasks.db.models import Task
+from ccdtasks.times import local_text
 
 
 @click.group()
@@ -125,7 +126,7 @@ def _table(rows: list[TaskRow]) -> RenderableType:
         status = status_text(row.last_status) if row.last_status else Text("")
         rate = "" if row.success_rate is None else f"{row.success_rate:.0%}"
         task = row.task
-        coming = "paused" if task.paused else when(task.next_run_at)
+        coming = "paused" if task.paused else _next_run(task)
         last = when(task.last_run_at)
         table.add_row(task.task_name, task.task_type, coming, last, status, str(task.run_count), rate)
     return table
@@ -137,6 +138,11 @@ def _schedule(found: Task) -> str:
     kept = " ".join(f"{name}={value}" for name, value in found.schedule_parameters.items())
     said = f"{words_of(found.schedule_cron, found.schedule_timezone)}, {found.schedule_timezone} time"
     return f"{said}, with {kept}" if kept else said
+
+
+def _next_run(found: Task) -> str:
+    """On the clock of its schedule, which need not be that of the machine."""
+    return local_text(found.next_run_at, found.schedule_timezone) if found.next_run_at else ""
 
 
 def _picture(found: Task) -> RenderableType:
@@ -152,7 +158,7 @@ def _picture(found: Task) -> RenderableType:
         ("effect", found.effect.value),
         ("settings", json.dumps(found.config) if found.config else "defaults"),
         ("schedule", _schedule(found)),
-        ("next run", f"paused. {found.paused_reason or ''}" if found.paused else when(found.next_run_at) or "none"),
+        ("next run", f"paused. {found.paused_reason or ''}" if found.paused else _next_run(found) or "none"),
         ("runs", f"{found.run_count}, of which {found.success_count} completed"),
         ("last run", when(found.last_run_at) or "never"),
     ):

@@ -16,7 +16,10 @@ from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
+from cronsim.explain import Expression
 
+from ccdtasks.amounts import counted
+from ccdtasks.core.cronfields import DAY, EXAMPLE, FIELDS, WEEKDAY, shown
 from ccdtasks.core.text import clean_line
 from ccdtasks.core.timezones import moments_of, next_change, wall_of
 from ccdtasks.errors import Invalid
@@ -31,81 +34,10 @@ _MACROS = {
     "@yearly": "0 0 1 1 *",
     "@annually": "0 0 1 1 *",
 }
-_MONTH_NAMES = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
-_MONTHS = {name: number for number, name in enumerate(_MONTH_NAMES, 1)}
-_WEEKDAYS = {name: number for number, name in enumerate(("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"))}
-_EXAMPLE = "five fields: minute, hour, day of month, month, weekday; 0 9 * * 1-5 is 9:00 from Monday to Friday"
-_NUMBER = re.compile(r"[0-9]{1,6}\Z")
 _SECOND, _DAY = timedelta(seconds=1), timedelta(days=1)
 _WRONG_ORDINALS = re.compile(r"\b(21|31|41|51|22|32|42|52|23|33|43|53)th\b")
+_CLOCK = re.compile(r"([01]?\d|2[0-3])(?:[:.]([0-5]\d) ?([ap]m)?| ?([ap]m))\Z", re.ASCII | re.IGNORECASE)
 _ENDINGS = {"1": "st", "2": "nd", "3": "rd"}
-
-
-@dataclass(frozen=True, slots=True)
-class _Field:
-    """One of the five: what it is called, and the values it takes."""
-
-    name: str
-    low: int
-    high: int
-    names: dict[str, int]
-
-    def check(self, text: str) -> str:
-        """The field in the form that cronsim reads as crontab(5) means it. Raises Invalid("cron")."""
-        return ",".join(self._term(term) for term in text.split(","))
-
-    def _term(self, term: str) -> str:
-        span, slash, step = term.partition("/")
-        if slash and (not _NUMBER.match(step) or int(step) == 0):
-            raise self._wrong(f"the step `{_shown(step)}` is not a whole number above 0", "write */15 for every 15th")
-        if span == "*":
-            return term
-        first, dash, last = span.partition("-")
-        low = self._value(first)
-        high = self._value(last) if dash else self.high if slash else low
-        if high < low:
-            raise self._wrong(f"`{_shown(span)}` runs backwards", self._forwards(low, high))
-        if low == high:  # cronsim takes 5-5/2 for 5/2
-            return str(low)
-        return f"{low}-{high}{slash}{step}"
-
-    def _value(self, text: str) -> int:
-        if text.upper() in self.names:
-            return self.names[text.upper()]
-        if not text:
-            raise Invalid("cron", f"A part of the {self.name} field is empty.", _EXAMPLE)
-        if not _NUMBER.match(text):
-            raise self._no_such(text)
-        if not self.low <= int(text) <= self.high:
-            raise Invalid("cron", f"{self.name.capitalize()} {int(text)} is not between {self.low} and {self.high}.")
-        return int(text)
-
-    def _no_such(self, text: str) -> Invalid:
-        near = get_close_matches(text[:3].upper(), list(self.names), n=3, cutoff=0.6)
-        near.sort(key=lambda name: name[0] != text[0].upper())
-        if self.names:
-            example = near[0].capitalize() if near else next(iter(self.names)).capitalize()
-            hint = f"did you mean {example}?" if near else f"write the first three letters, like {example}, or a number"
-        else:
-            hint = f"write numbers from {self.low} to {self.high}, or *"
-        return Invalid("cron", f"There is no such {self.name}: `{_shown(text)}`.", hint)
-
-    def _forwards(self, low: int, high: int) -> str:
-        if self.names and high == 0:
-            return f"write {low}-7"
-        return f"write {low}-{self.high},{self.low}-{high}"
-
-    def _wrong(self, what: str, hint: str) -> Invalid:
-        return Invalid("cron", f"In the {self.name} field, {what}.", hint)
-
-
-_FIELDS = (
-    _Field("minute", 0, 59, {}),
-    _Field("hour", 0, 23, {}),
-    _Field("day of month", 1, 31, {}),
-    _Field("month", 1, 12, _MONTHS),
-    _Field("weekday", 0, 7, _WEEKDAYS),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +58,16 @@ class Cron:
         return self._next_fixed(moment, zone) if self.is_fixed else self._next_real(moment, zone)
 
     def words(self) -> str:
-        """`At 06:00 and 18:00 every day`."""
-        said = str(CronSim(self.expression, datetime(2026, 1, 1)).explain())  # noqa: DTZ001  only its words are used
+        """`At 06:00 and 18:00 every day`; `... on the 13th day of month or on Friday`."""
+        fields = self.expression.split()
+        day, weekday = fields[2], fields[4]
+        both_must_fit = day.startswith("*") or weekday.startswith("*")
+        told = [field.told(part) for field, part in zip(FIELDS, fields, strict=True)]
+        if not both_must_fit and (DAY.is_full(day) or WEEKDAY.is_full(weekday)):
+            told[2] = told[4] = "*"  # either is enough, and one of them always is
+        expression = Expression(told)
+        expression.day_and = both_must_fit
+        said = expression.explain().replace(" and on ", " or on ")
         return _WRONG_ORDINALS.sub(lambda found: found[1] + _ENDINGS[found[1][-1]], said)
 
     def walls_after(self, wall: datetime) -> Iterator[datetime]:
@@ -172,14 +112,11 @@ def read_cron(text: str) -> Cron:
     typed = clean_line(text, MAX_TEXT + 1)
     if len(typed) > MAX_TEXT:
         raise Invalid("cron", f"The schedule is longer than {MAX_TEXT} characters.")
-    plain = _expanded(typed)
-    fields = plain.split()
-    if len(fields) != len(_FIELDS):
-        count = "is empty" if not fields else f"has {len(fields)} field{'' if len(fields) == 1 else 's'}"
-        macro = f"@{plain.lower()}"
-        hint = f"did you mean {macro}?" if macro in _MACROS else _EXAMPLE
-        raise Invalid("cron", f"A cron expression has five fields, this one {count}.", hint)
-    checked = " ".join(field.check(part) for field, part in zip(_FIELDS, fields, strict=True))
+    fields = _expanded(typed).split()
+    if len(fields) != len(FIELDS):
+        count = "is empty" if not fields else f"has {counted(len(fields), 'field')}"
+        raise Invalid("cron", f"A cron expression has five fields, this one {count}.", _five(fields))
+    checked = " ".join(field.check(part) for field, part in zip(FIELDS, fields, strict=True))
     try:
         found = next(CronSim(checked, datetime(2026, 1, 1)), None)  # noqa: DTZ001  any start will do
     except CronSimError:
@@ -187,10 +124,27 @@ def read_cron(text: str) -> Cron:
     if found is None:
         raise Invalid(
             "cron",
-            f"`{_shown(typed)}` never happens: no month that it names has such a day.",
+            f"`{shown(typed)}` never happens: no month that it names has such a day.",
             "check the day of month and the month",
         )
     return Cron(typed, checked)
+
+
+def _five(fields: list[str]) -> str:
+    """What somebody may have meant who wrote more or fewer than five fields."""
+    macro = "@" + "".join(fields).lower()
+    if macro in _MACROS:
+        return f"did you mean {macro}?"
+    clock = _CLOCK.match(" ".join(fields))
+    if clock:
+        half = (clock[3] or clock[4] or "").lower()
+        hour = int(clock[1]) % 12 + 12 * (half == "pm") if half else int(clock[1])
+        typed = f"{int(clock[1])}:{clock[2] or '00'}{half}"
+        return f"write {int(clock[2] or 0)} {hour} * * * for every day, or at {typed} for once"
+    if len(fields) == 6:
+        return f"leave the seconds out: {EXAMPLE}"
+    is_prose = any(each.isalpha() for each in fields)
+    return f"{EXAMPLE}; at 2026-12-24 09:00 is that time once" if is_prose else EXAMPLE
 
 
 def _expanded(typed: str) -> str:
@@ -201,10 +155,8 @@ def _expanded(typed: str) -> str:
         return known
     if typed.lower() == "@reboot":
         raise Invalid("cron", "`@reboot` is no time.", "use @daily, or five fields")
+    if typed.lower().startswith("@every"):
+        raise Invalid("cron", "There is no shorthand `@every`.", "write */5 * * * * for every five minutes")
     near = get_close_matches(typed.lower(), list(_MACROS), n=1, cutoff=0.5)
     hint = f"did you mean {near[0]}?" if near else f"use one of {', '.join(_MACROS)}"
-    raise Invalid("cron", f"There is no shorthand `{_shown(typed)}`.", hint)
-
-
-def _shown(text: str) -> str:
-    return clean_line(text, 40).replace("`", "'")
+    raise Invalid("cron", f"There is no shorthand `{shown(typed)}`.", hint)

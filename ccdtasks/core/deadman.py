@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select, text, tuple_, update
+from sqlalchemy import func, select, text, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
 
 from ccdtasks.config import Config
 from ccdtasks.core.outbox import Outbox
@@ -188,7 +189,8 @@ class DeadMan:
 
     async def _mend_one(self, session: AsyncSession, repair: _Repair, now: datetime) -> bool:
         task, at = repair.task, repair.at
-        if repair.tells == "not_fired" and await is_noted(session, task.id, "late", repair.owed or now):
+        details = {"kind": repair.tells or ""}
+        if repair.tells == "not_fired" and await is_noted(session, task.id, "late", repair.owed or now, details):
             return False
         if at is None or not await _set_next(session, task, at):
             return False
@@ -200,57 +202,66 @@ class DeadMan:
             said = (
                 f"{task.task_name} had lost its next time. It is set again: {local_text(at, task.schedule_timezone)}."
             )
-            await self._tell(session, task.id, now, _news(task, "lost", at, said))
+            await self._tell(session, task.id, now, _news(task, "lost", at, said), details)
         elif repair.tells and repair.owed:
             when = local_text(repair.owed, task.schedule_timezone)
             said = f"{task.task_name} should have run at {when} and has not."
-            await self._tell(session, task.id, repair.owed, _news(task, "not_fired", repair.owed, said))
+            await self._tell(session, task.id, repair.owed, _news(task, "not_fired", repair.owed, said), details)
         return True
 
     async def _judge_runs(self) -> int:
-        """Runs of schedules that should have started or ended by now."""
-        now = self._clock.now()
+        """Runs of schedules, and their further attempts, that should have started or ended by now."""
+        now, first = self._clock.now(), aliased(TaskRun)
         query = (
-            select(TaskRun, Task)
+            select(TaskRun, Task, func.coalesce(first.scheduled_for, TaskRun.scheduled_for))
             .join(Task, Task.id == TaskRun.task_id)
+            .outerjoin(first, first.id == TaskRun.retry_of)
             .where(
                 TaskRun.completed_at.is_(None),
-                TaskRun.trigger == Trigger.SCHEDULED,
-                TaskRun.scheduled_for <= now - _START_WITHIN,
+                func.coalesce(first.trigger, TaskRun.trigger) == Trigger.SCHEDULED,
+                func.coalesce(first.scheduled_for, TaskRun.scheduled_for) <= now - _START_WITHIN,
             )
         )
         async with self._db.read() as session:
             rows = (await session.execute(query)).all()
-        late = [(run, task, kind) for run, task in rows if (kind := self._lateness(run, task, now))]
-        return sum([await self._tell_run(run, task, kind) for run, task, kind in late])
+        late = [(run, task, at, kind) for run, task, at in rows if (kind := self._lateness(run, task, now))]
+        return sum([await self._tell_run(run, task, at, kind) for run, task, at, kind in late])
 
     def _lateness(self, run: TaskRun, task: Task, now: datetime) -> str | None:
         if run.started_at is None:
-            return "not_started" if max(run.scheduled_for or now, run.created_at) <= now - _START_WITHIN else None
+            since = max(run.scheduled_for or run.created_at, run.created_at, run.not_before or run.created_at)
+            return "not_started" if since <= now - _START_WITHIN else None
         limits, settings = self._config.limits, read_config(task.config)
         allowed_s = (settings.timeout_s or limits.run_timeout_s) + (settings.human_timeout_s or limits.human_timeout_s)
         return "not_ended" if run.started_at + timedelta(seconds=allowed_s) + _END_WITHIN <= now else None
 
-    async def _tell_run(self, run: TaskRun, task: Task, kind: str) -> int:
-        at = run.scheduled_for
-        if at is None:
-            return 0
+    async def _tell_run(self, run: TaskRun, task: Task, at: datetime, kind: str) -> int:
         still = "still waits in line" if run.status is RunStatus.QUEUED else "has still not ended"
         said = f"The run of {task.task_name} of {local_text(at, task.schedule_timezone)} {still}."
         watched = _Watched(*(getattr(task, name) for name in _Watched.__slots__))
+        details = {"kind": kind, "run": str(run.id)}
         async with self._db.write() as session:
-            if await is_noted(session, task.id, "late", at):
+            if await is_noted(session, task.id, "late", at, details):
                 return 0
-            await self._tell(session, task.id, at, {**_news(watched, kind, at, said), "run": str(run.id)})
+            news = {**_news(watched, kind, at, said), "run": str(run.id)}
+            await self._tell(session, task.id, at, news, details)
         self._bus.publish(MessagePending())
         return 1
 
-    async def _tell(self, session: AsyncSession, task_id: UUID, at: datetime, news: dict[str, Any]) -> None:
+    async def _tell(
+        self,
+        session: AsyncSession,
+        task_id: UUID,
+        at: datetime,
+        news: dict[str, Any],
+        details: Mapping[str, Any],
+    ) -> None:
         """In the notification channel, for whoever looks after the box, and in the task's own, for its owner."""
-        key, now = f"late:{task_id}:{at:%Y%m%dT%H%M%S}", self._clock.now()
+        what, now = ":".join(each[:12] for each in details.values()), self._clock.now()
+        key = f"late:{task_id}:{at:%Y%m%dT%H%M%S}:{what}"
         await self._outbox.put(session, None, f"{key}:box", MessageType.NOTIFICATION, {**news, "owner": None})
         await self._outbox.put(session, None, key, MessageType.NOTIFICATION, news, task_id=task_id)
-        session.add(ScheduleHistory(**entry(task_id, "late", now, scheduled_for=at, details={"kind": news["kind"]})))
+        session.add(ScheduleHistory(**entry(task_id, "late", now, scheduled_for=at, details=details)))
 
 
 def _sums(task: _Watched, now: datetime) -> _Sums:

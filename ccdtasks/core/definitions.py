@@ -23,7 +23,7 @@ from ccdtasks.core.schedules import Schedules
 from ccdtasks.core.settingsjson import read_object, settings
 from ccdtasks.core.tasks import ChannelPlace, TaskDraft, Tasks
 from ccdtasks.core.text import clean_line
-from ccdtasks.core.timezones import find_zone
+from ccdtasks.core.timezones import typed_zone
 from ccdtasks.core.timing import typed_timing
 from ccdtasks.db import Database
 from ccdtasks.db.models import Task, TaskDependency
@@ -149,7 +149,7 @@ class Definitions:
         await apply(session, task, {**definition.switches, "values": dict(definition.values)})
         if definition.schedule:
             when, zone_name = definition.schedule
-            zone = await asyncio.to_thread(find_zone, zone_name)
+            zone = await asyncio.to_thread(typed_zone, zone_name)
             has_passed = _has_passed(when, zone, now)
             if not has_passed:
                 task.paused, task.paused_reason = True, _RESTS

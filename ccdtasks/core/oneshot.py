@@ -1,4 +1,7 @@
-"""Times that happen once, as people type them: `at 2026-12-24 09:00`, `tomorrow 9:00`, `in 2h 30m`."""
+"""Times that happen once, as people type them: `at 2026-12-24 09:00`, `tomorrow 9:00`, `in 2h 30m`.
+
+Also `at 2026-12-24T08:00:00Z`, as they are stored and exported.
+"""
 
 from __future__ import annotations
 
@@ -17,12 +20,14 @@ from ccdtasks.times import local_text
 _FARTHEST = timedelta(days=5 * 366)
 _AT = re.compile(
     r"(?:at\s+)?(?:(?P<date>\d{4}-\d{1,2}-\d{1,2})(?:\s*,\s*|\s+|t)|(?P<day>today|tomorrow)\s+(?:at\s+)?|at\s+)"
-    r"(?P<hour>\d{1,2})(?::(?P<minute>\d{2}))?\s*(?P<half>am|pm)?\Z",
+    r"(?P<hour>\d{1,2})(?::(?P<minute>\d{2})(?::(?P<second>\d{2})(?:\.\d+)?)?)?\s*(?P<half>am|pm)?"
+    r"\s*(?P<offset>z|utc|gmt|[+-]\d{2}:?\d{2})?\Z",
     re.ASCII | re.IGNORECASE,
 )
 _AT_HINT = "write at 2026-12-24 09:00, tomorrow 9:00, or at 18:30"
 _IN_HINT = "write in 20m, in 2h 30m, or in 3 days"
-_WORDS = ("at", "in", "today", "tomorrow")
+_DAYS = ("today", "tomorrow")
+_WORDS = ("at", "in", *_DAYS)
 _STORED = "at "
 
 
@@ -46,7 +51,7 @@ class Once:
 def is_oneshot(text: str) -> bool:
     """Whether it is meant as a time that happens once, and not as cron."""
     words = text.strip().lower().split()
-    return bool(words) and (words[0] in _WORDS or bool(re.match(r"\d{4}-", words[0])))
+    return bool(words) and (words[0] in _WORDS or words[-1] in _DAYS or bool(re.match(r"\d{4}-", words[0])))
 
 
 def stored_oneshot(text: str) -> Once:
@@ -77,11 +82,13 @@ def _span(typed: str, now: datetime) -> Once:
 
 
 def _wall(typed: str, zone: ZoneInfo, now: datetime) -> Once:
-    """A time that a clock in `zone` shows."""
-    found = _AT.match(typed)
+    """A time that a clock in `zone` shows, or one that names its distance from UTC."""
+    found = _AT.match(_day_first(typed))
     if found is None:
-        raise Invalid("time", f"`{_shown(typed)}` is no time.", _AT_HINT)
+        raise _no_time(typed)
     clock, today = _clock(found), wall_of(now, zone).date()
+    if found["offset"]:
+        return _exact(found, clock)
     if found["date"]:
         return _placed(datetime.combine(_date(found["date"]), clock), zone)
     if found["day"]:
@@ -90,17 +97,46 @@ def _wall(typed: str, zone: ZoneInfo, now: datetime) -> Once:
     return once if once.moment > now else _placed(datetime.combine(today + timedelta(days=1), clock), zone)
 
 
+def _day_first(typed: str) -> str:
+    """`tomorrow 9:00` for `at 9:00 tomorrow`."""
+    words = typed.split()
+    if words[-1].lower() not in _DAYS:
+        return typed
+    return " ".join([words[-1], *(word for word in words[:-1] if word.lower() not in ("at", "on"))])
+
+
+def _no_time(typed: str) -> Invalid:
+    time_of_day, _, place = typed.rpartition(" ")
+    if _AT.match(time_of_day) and place[:1].isalpha():
+        hint = "say whose clock with the timezone, like Europe/Berlin"
+        return Invalid("time", f"`{_shown(place)}` after a time is not understood.", hint)
+    return Invalid("time", f"`{_shown(typed)}` is no time.", _AT_HINT)
+
+
+def _exact(found: re.Match[str], clock: time) -> Once:
+    if not found["date"]:
+        raise Invalid("time", f"`{found['offset']}` needs a date.", "write at 2026-12-24T09:00Z")
+    offset = found["offset"].lower()
+    offset = "+0000" if offset in ("z", "utc", "gmt") else offset.replace(":", "")
+    try:
+        moment = datetime.strptime(f"{_date(found['date'])} {clock} {offset}", "%Y-%m-%d %H:%M:%S %z")
+        return Once(moment.astimezone(UTC))
+    except (ValueError, OverflowError):
+        raise Invalid("time", f"There is no distance of {found['offset']} from UTC.", _AT_HINT) from None
+
+
 def _clock(found: re.Match[str]) -> time:
-    hour, minute, half = int(found["hour"]), int(found["minute"] or 0), (found["half"] or "").lower()
-    shown = f"{found['hour']}:{minute:02}{' ' + half if half else ''}"
+    hour, half = int(found["hour"]), (found["half"] or "").lower()
+    minute, second = int(found["minute"] or 0), int(found["second"] or 0)
+    shown = f"{found['hour']}:{minute:02}{f':{second:02}' if second else ''}{' ' + half if half else ''}"
     if found["minute"] is None and not half:
         raise Invalid("time", f"`{found['hour']}` may be an hour or something else.", f"write {hour}:00")
     if half and not 1 <= hour <= 12:
         raise Invalid("time", f"{shown} is no time of day.", "with am or pm, hours go from 1 to 12")
     hour = hour % 12 + 12 * (half == "pm") if half else hour
-    if hour > 23 or minute > 59:
+    if hour > 23 or minute > 59 or second > 59:
         raise Invalid("time", f"{shown} is no time of day.", "hours go from 0 to 23, minutes from 0 to 59")
-    return time(hour, minute)
+    return time(hour, minute, second)
 
 
 def _date(text: str) -> date:

@@ -12,9 +12,24 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from ccdtasks.core.access import Actor
 from ccdtasks.db.models import ScheduleHistory
+from ccdtasks.times import duration_text
 
 SCHEDULER = "scheduler"
 _BY = {"engine": SCHEDULER, "api": "api"}
+_WORTH_TELLING_S = 120
+_SAID = {
+    "created": "{after} set",
+    "updated": "set anew",
+    "removed": "{before} taken away",
+    "resumed": "goes on",
+    "repaired": "the next time was put right",
+}
+_LATE = {
+    "not_fired": "did not run; tried again",
+    "lost": "the next time was lost, and set again",
+    "not_started": "did not start in time",
+    "not_ended": "did not end in time",
+}
 
 
 def entry(
@@ -44,8 +59,29 @@ def by(actor: Actor) -> dict[str, Any]:
     return {"triggered_by": _BY.get(actor.via, "user_command"), "user_id": actor.user_id}
 
 
-async def is_noted(session: AsyncSession, task_id: UUID, action: str, scheduled_for: datetime) -> bool:
-    """Whether the history says so already of that time."""
+def said(row: ScheduleHistory) -> str:
+    """What a row tells people: `ran 1 h 31 m late`, `0 9 * * * instead of @daily`."""
+    details = row.details or {}
+    if row.action == "triggered":
+        late_s = int(details.get("late_s") or 0)
+        return f"ran {duration_text(late_s)} late" if late_s >= _WORTH_TELLING_S else "ran"
+    if row.action in ("skipped", "missed"):
+        count = int(details.get("count") or 1)
+        why = "a run still went on" if row.action == "skipped" else "the box was off"
+        return f"{row.action}, since {why}" if count == 1 else f"{count:,} times {row.action}, since {why}"
+    if row.action == "updated" and row.schedule_before != row.schedule_after:
+        return f"{row.schedule_after} instead of {row.schedule_before}"
+    if row.action == "paused" and details.get("reason"):
+        return f"paused: {details['reason']}"
+    if row.action == "late":
+        return _LATE.get(str(details.get("kind")), "late")
+    return _SAID.get(row.action, row.action).format(before=row.schedule_before, after=row.schedule_after)
+
+
+async def is_noted(
+    session: AsyncSession, task_id: UUID, action: str, scheduled_for: datetime, details: Mapping[str, Any]
+) -> bool:
+    """Whether the history says just that already of that time."""
     row = ScheduleHistory
-    query = select(row.id).where(row.task_id == task_id, row.scheduled_for == scheduled_for, row.action == action)
-    return await session.scalar(query.limit(1)) is not None
+    query = select(row.details).where(row.task_id == task_id, row.scheduled_for == scheduled_for, row.action == action)
+    return dict(details) in (await session.scalars(query)).all()

@@ -24,7 +24,7 @@ from ccdtasks.core.pushes import (
     hash_of,
 )
 from ccdtasks.core.text import clean_line
-from ccdtasks.core.timezones import find_zone
+from ccdtasks.core.timezones import typed_zone
 from ccdtasks.core.vault import Vault
 from ccdtasks.db import Database
 from ccdtasks.db.models import UserSettings
@@ -172,7 +172,7 @@ class Settings:
     async def set_timezone(self, actor: Actor, timezone: str, user_id: str | None = None) -> Preferences:
         """The clock of schedules that name none. Raises Invalid("timezone") that names the nearest ones."""
         whose = self._whose(actor, user_id)
-        zone = await asyncio.to_thread(find_zone, timezone)
+        zone = await asyncio.to_thread(typed_zone, timezone)
         async with self._db.write() as session:
             row = await self._row(session, whose)
             row.timezone = zone.key

@@ -1,4 +1,4 @@
-"""Lengths of time as people type them: `2h 30m`, `90 min`, `3 days`."""
+"""Lengths of time as people type them: `2h 30m`, `90 min`, `1.5 hours`, `a day`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datetime import timedelta
 from ccdtasks.core.text import clean_line
 from ccdtasks.errors import Invalid
 
-_PART = re.compile(r"\s*(?:,|and)?\s*(\d{1,6})\s*([a-z]+)", re.ASCII | re.IGNORECASE)
+_PART = re.compile(r"\s*(?:,|and)?\s*(\d{1,6}(?:\.\d{1,3})?|an?(?=\s))\s*([a-z]+)", re.ASCII | re.IGNORECASE)
 _UNITS = {
     **dict.fromkeys(("w", "week", "weeks"), timedelta(weeks=1)),
     **dict.fromkeys(("d", "day", "days"), timedelta(days=1)),
@@ -16,6 +16,7 @@ _UNITS = {
     **dict.fromkeys(("m", "min", "mins", "minute", "minutes"), timedelta(minutes=1)),
     **dict.fromkeys(("s", "sec", "secs", "second", "seconds"), timedelta(seconds=1)),
 }
+_UNEQUAL = re.compile(r"(mo|months?|y|yrs?|years?)\Z", re.IGNORECASE)
 _LONGEST = timedelta(days=10 * 366)
 
 
@@ -27,12 +28,14 @@ def read_span(typed: str, field: str, hint: str) -> timedelta:
         if part is None:
             raise Invalid(field, f"`{_shown(rest)}` is no length of time.", hint)
         unit = _UNITS.get(part[2].lower())
+        if unit is None and _UNEQUAL.match(part[2]):
+            raise Invalid(field, "Months and years are not all equally long.", "say it in days or weeks")
         if unit is None:
             raise Invalid(field, f"`{_shown(part[2])}` is no unit of time.", "use m, h, d or w, as in 2h 30m")
         if unit in units:
             raise Invalid(field, f"`{_shown(typed)}` names a unit twice.", hint)
         units.add(unit)
-        total = min(total + int(part[1]) * unit, _LONGEST)
+        total = min(total + (float(part[1]) if part[1][0].isdigit() else 1) * unit, _LONGEST)
         rest = rest[part.end() :].strip()
     return total
 

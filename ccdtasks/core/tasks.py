@@ -22,12 +22,13 @@ from ccdtasks.core.graph import lock_graph, remove_from_graph
 from ccdtasks.core.lookup import going_runs
 from ccdtasks.core.pages import Page, page_size
 from ccdtasks.core.parameters import Parameter, placeholders
+from ccdtasks.core.schedulelog import by, entry
 from ccdtasks.core.states import BY_INTEREST
 from ccdtasks.core.taskconfig import TaskConfig, config_row, read_config
 from ccdtasks.core.text import clean_line
 from ccdtasks.db import Database
 from ccdtasks.db.enums import RunStatus
-from ccdtasks.db.models import DiscordChannel, Task, TaskRun
+from ccdtasks.db.models import DiscordChannel, ScheduleHistory, Task, TaskRun
 from ccdtasks.errors import Conflict, Invalid, NotFound
 from ccdtasks.events import Bus, TaskChanged
 from ccdtasks.times import Clock

@@ -9,11 +9,15 @@ from zoneinfo import ZoneInfo
 
 from ccdtasks.core.cron import Cron, read_cron
 from ccdtasks.core.oneshot import Once, is_oneshot, placed_twice, read_oneshot, stored_oneshot
-from ccdtasks.core.timezones import moments_of, next_change, wall_of
+from ccdtasks.core.timezones import moments_of, next_change, wall_of, without_summer_time
 from ccdtasks.errors import CcdError
 from ccdtasks.times import local_text
 
 _YEAR = timedelta(days=366)
+_PLAIN = str.maketrans(
+    {**dict.fromkeys("‐‑–—−", "-"), **dict.fromkeys("∗＊", "*"), **dict.fromkeys("\u200b\u2060\ufeff", None)}
+)
+_QUOTES = "\"'`“”„‘’«» \t\n"
 _SPANS = [timedelta(minutes=10) * 6**power for power in range(9)]
 _COUNTED = 100
 
@@ -80,8 +84,12 @@ class Preview:
 
 
 def typed_timing(text: str, zone: ZoneInfo, now: datetime) -> Timing:
-    """What a person typed: cron, or a time that happens once. Raises Invalid that says what is wrong."""
-    return Timing(read_oneshot(text, zone, now) if is_oneshot(text) else read_cron(text), zone)
+    """What a person typed: cron, or a time that happens once. Raises Invalid that says what is wrong.
+
+    Quotation marks around it are not meant, nor what phones and web pages make of a hyphen or a star.
+    """
+    plain = text.translate(_PLAIN).replace("\\*", "*").strip(_QUOTES)
+    return Timing(read_oneshot(plain, zone, now) if is_oneshot(plain) else read_cron(plain), zone)
 
 
 def stored_timing(text: str, zone: ZoneInfo) -> Timing:
@@ -102,7 +110,7 @@ def preview(timing: Timing, start: datetime, count: int) -> Preview:
     times: list[datetime] = []
     while len(times) < count and (following := timing.next_after(times[-1] if times else start)) is not None:
         times.append(following)
-    return Preview(timing, timing.words(), times, _remarks(timing, start))
+    return Preview(timing, timing.words(), times, [*_remarks(timing, start), *without_summer_time(timing.zone)])
 
 
 def _remarks(timing: Timing, start: datetime) -> list[str]:

@@ -56,6 +56,28 @@ async def test_a_schedule_is_said_back_in_words_with_its_next_times(world: World
     assert re.search(r"Next run <t:\d+:R>, <t:\d+:f>", status)
 
 
+async def test_a_task_alone_shows_its_schedule_and_what_became_of_it(world: World) -> None:
+    await world.make()
+    nothing = said(await world.alice.slash(world.lobby, "task-schedule", task="ticket-checker"))
+    assert "It has no schedule" in nothing
+    lacks = await world.alice.slash(world.lobby, "task-schedule", task="ticket-checker", timezone="Europe/Berlin")
+    assert "has no schedule" in said(lacks)
+    await schedule(
+        world, '"0 6,18 * * *"', timezone="America/Los_Angeles"
+    )  # in quotation marks, as one types a command
+    await schedule(world, "0 9 13 * 5", timezone="UTC")
+    await make_due(world, timedelta(seconds=30))
+    await world.core.firing.fire_due()
+    shown = said(await world.alice.slash(world.lobby, "task-schedule", task="ticket-checker"))
+    assert shown.startswith("✓ ticket-checker: its schedule")
+    assert len(re.findall(r"• 20\d\d-\d\d-\d\d", shown)) == 5
+    assert re.search(r"\*\*Lately\*\*\n• <t:\d+:f>: ran\n", shown)
+    assert f"0 9 13 \\* 5 instead of 0 6,18 \\* \\* \\*, by <@{world.alice.id}>" in shown
+    moved = said(await world.alice.slash(world.lobby, "task-schedule", task="ticket-checker", timezone="Asia/Tokyo"))
+    assert "Asia/Tokyo time." in moved
+    assert "Only <@" in said(await world.bob.slash(world.lobby, "task-schedule", task="ticket-checker"))
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -63,6 +85,7 @@ async def test_a_schedule_is_said_back_in_words_with_its_next_times(world: World
         ({"when": "0 0 * * Mundy"}, "There is no such weekday: `Mundy`."),
         ({"when": "0 0 31 2 *"}, "never happens"),
         ({"when": "@daily", "timezone": "Berlin"}, "Did you mean Europe/Berlin?"),
+        ({"when": "@daily", "timezone": "PST"}, "Did you mean America/Los_Angeles?"),
         ({"when": "at 2020-01-01 9:00"}, "has passed"),
         ({"when": "@everyone"}, "There is no shorthand"),
         ({"when": "@daily", "values": "wat:x"}, "has no parameter `wat`"),
@@ -87,6 +110,8 @@ async def test_timezones_and_tasks_complete_themselves(world: World) -> None:
     await world.make()
     offered = await world.alice.autocomplete(world.lobby, "task-schedule", "timezone", "los an")
     assert [choice["value"] for choice in offered] == ["America/Los_Angeles"]
+    letters = await world.alice.autocomplete(world.lobby, "task-schedule", "timezone", "pst")
+    assert letters[0]["value"] == "America/Los_Angeles"
     assert len(await world.alice.autocomplete(world.lobby, "task-schedule", "timezone", "")) == 25
     assert await world.bob.autocomplete(world.lobby, "task-pause", "task", "ticket") == []
 

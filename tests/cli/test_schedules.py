@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from tests.cli.conftest import Command
 
 BERLIN = ("--timezone", "Europe/Berlin", "--from", "2026-03-28T12:00+01:00")
@@ -32,6 +34,8 @@ def test_cron_says_what_is_wrong(ccdtasks: Command) -> None:
         (("0 0 31 2 *",), 4, "never happens"),
         (("@daily", "--timezone", "Berlin"), 4, "(hint: did you mean Europe/Berlin?)"),
         (("@daily", "--from", "soon"), 4, "“soon” is no time."),
+        (("@daily", "--from", "9999-12-31"), 4, "9999-12-31 is too far away."),
+        (("@daily", "--from", "0001-01-01T00:00+14:00"), 4, "is too far away."),
         (("@daily", "--count", "0"), 2, "Invalid value for '--count'"),
     ):
         done = ccdtasks("cron", *words)
@@ -53,6 +57,14 @@ def test_a_task_is_scheduled_paused_resumed_and_unscheduled(ccdtasks: Command) -
     told = ccdtasks("task", "show", "ticket-checker", "--json").json()
     assert (told["schedule"], told["timezone"], told["paused"]) == ("0 6 * * *", "America/New_York", False)
     assert told["next_run_at"].endswith("+00:00")
+    assert re.search(r"next run +20\d\d-\d\d-\d\d 06:00 E[SD]T", shown)  # on the clock of the schedule
+    assert re.search(r" 06:00 E[SD]T", ccdtasks("task", "list").out)
+    kept = ccdtasks("task", "schedule", "ticket-checker")
+    assert (kept.code, "0 6 * * * set" in kept.out) == (0, True)
+    moved = ccdtasks("task", "schedule", "ticket-checker", "--timezone", "Asia/Tokyo", "--json").json()
+    assert (moved["schedule"], moved["timezone"]) == ("0 6 * * *", "Asia/Tokyo")
+    rows = ccdtasks("task", "schedule", "ticket-checker", "--limit", "5", "--json").json()["history"]
+    assert [(row["action"], row["by"]) for row in rows] == [("updated", "shell"), ("created", "shell")]
     assert ccdtasks("task", "pause", "ticket-checker").code == 0
     assert "paused" in ccdtasks("task", "list").out
     again = ccdtasks("task", "pause", "ticket-checker")

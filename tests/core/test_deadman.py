@@ -10,10 +10,11 @@ from sqlalchemy import update
 
 from ccdtasks.core import Core, build_core
 from ccdtasks.db.models import Task
+from ccdtasks.errors import Invalid
 from tests.clock import MoveableClock
 from tests.core.test_firing import copies, fires, history, runs, scheduled
 from tests.people import ANN
-from tests.stories import all_messages, claim
+from tests.stories import all_messages, claim, fail
 
 
 async def put(core: Core, **values: Any) -> None:
@@ -121,6 +122,22 @@ async def test_a_schedule_that_cannot_be_read_is_handed_to_the_pass_that_pauses_
     assert (await core.tasks.find(ANN, "ticket-checker")).paused
 
 
+async def test_a_timezone_that_is_gone_stops_neither_the_watch_nor_the_others(core: Core, clock: MoveableClock) -> None:
+    await scheduled(core)
+    await put(core, next_run_at=None, schedule_timezone="Mars/Olympus")
+    await scheduled(core, name="other")
+    assert await core.deadman.check() == 1
+    clock.advance(minutes=31)
+    assert await core.firing.fire_due() == 2
+    assert await fires(core) == ["17 16:00"]
+    task = await core.tasks.find(ANN, "ticket-checker")
+    assert "There is no timezone named Mars/Olympus." in (task.paused_reason or "")
+    with pytest.raises(Invalid, match="There is no timezone named Mars/Olympus"):
+        await core.schedules.resume(ANN, "ticket-checker")
+    await core.schedules.set(ANN, "ticket-checker", "@hourly", "Europe/Berlin")
+    assert (await core.schedules.resume(ANN, "ticket-checker")).task.next_run_at is not None
+
+
 async def test_after_a_wrong_future_the_present_is_caught_up_with(core: Core, clock: MoveableClock) -> None:
     """Reliability 12: the clock stood a day ahead, and everything of that day was fired."""
     await scheduled(core, "0 7 * * *")
@@ -172,6 +189,42 @@ async def test_a_run_that_does_not_start_or_end_is_told_once(core: Core, clock: 
     assert await core.deadman.check() == 2
     assert {kind for kind, _, _ in await alerts(core)} == {"not_started", "not_ended"}
     assert await core.deadman.check() == 0
+
+
+async def test_a_further_attempt_that_does_not_start_or_end_is_told_too(core: Core, clock: MoveableClock) -> None:
+    await scheduled(core, "0 16 * * *", timeout_s=600, human_timeout_s=600, retries={"attempts": 3})
+    clock.advance(minutes=30)
+    await core.firing.fire_due()
+    for kind in ("not_started", "not_ended"):
+        first = await claim(core)
+        await core.claims.running(first)
+        await fail(core, first)
+        await core.claims.removed(first)
+        clock.advance(minutes=59)
+        assert await core.deadman.check() == 0
+        if kind == "not_started":
+            clock.advance(hours=1)
+        else:
+            await core.claims.running(await claim(core))
+            clock.advance(minutes=31)
+        assert await core.deadman.check() == 1
+        assert await core.deadman.check() == 0
+        assert await restarted(core).deadman.check() == 0
+        assert kind in {told for told, _, _ in await alerts(core)}
+    assert len(await alerts(core)) == 4
+    assert {row.scheduled_for for row in await history(core, "late")} == {datetime(2026, 1, 17, 16, tzinfo=UTC)}
+
+
+async def test_a_run_that_started_late_and_does_not_end_is_told_of_both(core: Core, clock: MoveableClock) -> None:
+    await scheduled(core, "0 16 * * *", timeout_s=600, human_timeout_s=600)
+    clock.advance(minutes=30)
+    await core.firing.fire_due()
+    clock.advance(minutes=61)
+    assert await core.deadman.check() == 1
+    await core.claims.running(await claim(core))
+    clock.advance(minutes=31)
+    assert await core.deadman.check() == 1
+    assert [kind for kind, _, _ in await alerts(core)] == ["not_ended", "not_ended", "not_started", "not_started"]
 
 
 async def test_thousands_of_schedules_are_looked_at_in_pages(core: Core, clock: MoveableClock) -> None:

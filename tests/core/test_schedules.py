@@ -6,10 +6,12 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from sqlalchemy import select
 
 from ccdtasks.core import Core
 from ccdtasks.core.access import SHELL
-from ccdtasks.db.models import UserSettings
+from ccdtasks.core.schedulelog import said
+from ccdtasks.db.models import ScheduleHistory, UserSettings
 from ccdtasks.errors import CcdError, Conflict, Denied, Invalid, NotFound
 from ccdtasks.events import TaskChanged
 from tests.clock import MoveableClock
@@ -174,9 +176,60 @@ async def test_one_of_many_changes_at_once_holds(core: Core) -> None:
 async def test_a_deleted_task_fires_no_more(core: Core, clock: MoveableClock) -> None:
     await make_task(core)
     await core.schedules.set(ANN, "ticket-checker", "@hourly")
-    await core.tasks.delete(ANN, "ticket-checker")
+    gone = await core.tasks.delete(ANN, "ticket-checker")
     clock.advance(hours=2)
     assert await core.firing.fire_due() == 0
+    async with core.db.read() as session:
+        query = select(ScheduleHistory).where(ScheduleHistory.task_id == gone.id, ScheduleHistory.action == "removed")
+        (row,) = (await session.scalars(query)).all()
+    assert (row.schedule_before, row.schedule_after, row.user_id) == ("@hourly", None, ANN.user_id)
+
+
+async def test_the_clock_and_the_values_of_a_schedule_change_without_the_rest(core: Core, clock: MoveableClock) -> None:
+    await make_task(core, prompt="Fly from {origin}")
+    with pytest.raises(Conflict, match="has no schedule"):
+        await core.schedules.set(ANN, "ticket-checker", None, "Asia/Tokyo", "origin:SFO")
+    await core.schedules.set(ANN, "ticket-checker", "0 9 * * *", "UTC", "origin:SFO")
+    moved = await core.schedules.set(ANN, "ticket-checker", None, "Asia/Tokyo", "origin:LAX")
+    assert (moved.task.schedule_cron, moved.task.schedule_timezone) == ("0 9 * * *", "Asia/Tokyo")
+    assert moved.task.next_run_at == datetime(2026, 1, 18, 0, tzinfo=UTC)
+    assert moved.task.schedule_parameters == {"origin": "LAX"}
+    await core.schedules.set(ANN, "ticket-checker", "in 20m")
+    assert (await core.schedules.set(ANN, "ticket-checker", None, "UTC")).task.next_run_at == clock.now() + timedelta(
+        minutes=20
+    )
+    clock.advance(minutes=21)
+    with pytest.raises(Conflict, match="has come"):
+        await core.schedules.set(ANN, "ticket-checker", None, "UTC")
+    assert await core.firing.fire_due() == 1
+
+
+async def test_what_became_of_a_schedule_is_shown_in_words(core: Core, clock: MoveableClock) -> None:
+    await make_task(core)
+    await core.schedules.set(ANN, "ticket-checker", "@daily", "UTC")
+    clock.advance(minutes=1)
+    await core.schedules.set(ANN, "ticket-checker", "0 * * * *")
+    clock.advance(minutes=29)
+    await core.firing.fire_due()
+    clock.advance(hours=1)
+    await core.firing.fire_due()
+    await core.runs.stop(ANN, "ticket-checker")
+    clock.advance(hours=3, minutes=31)
+    await core.firing.fire_due()
+    clock.advance(seconds=1)
+    await core.schedules.pause(ANN, "ticket-checker")
+    shown = await core.schedules.show(ANN, "ticket-checker", 20)
+    said_ = [said(row) for row in shown.history]
+    assert said_[0] == "paused"
+    assert set(said_[1:3]) == {"ran 31 m late", "2 times missed, since the box was off"}
+    assert said_[3:] == [
+        "skipped, since a run still went on",
+        "ran",
+        "0 * * * * instead of @daily",
+        "@daily set",
+    ]
+    assert shown.preview is not None
+    assert [row.action for row in (await core.schedules.show(ANN, "ticket-checker", 1)).history] == ["paused"]
 
 
 async def test_a_preview_needs_no_task(core: Core) -> None:
