@@ -6,9 +6,12 @@ import asyncio
 import os
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import replace
 from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -16,27 +19,37 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+from pydantic import SecretStr
 from sqlalchemy import event, select
 
 from ccdtasks.app import open_core
-from ccdtasks.config import Config, DatabaseConfig, LimitsConfig, PathsConfig
+from ccdtasks.config import Config, DatabaseConfig, LimitsConfig, PathsConfig, PushoverConfig
 from ccdtasks.core import Core
-from ccdtasks.core.access import SHELL
+from ccdtasks.core.access import SHELL, Actor
 from ccdtasks.core.claims import Claim
 from ccdtasks.core.endings import Outcome
 from ccdtasks.core.facts import MODEL_AUTH
+from ccdtasks.core.interventions import Answer
 from ccdtasks.core.moves import Lost
-from ccdtasks.db.enums import Reason, RunStatus
+from ccdtasks.core.pushqueue import Outgoing
+from ccdtasks.db.enums import ArtifactKind, Reason, RunStatus
 from ccdtasks.db.models import Profile, TaskRun
 from ccdtasks.errors import Conflict, Denied, Invalid, LimitReached, NotFound
 from tests.clock import MoveableClock
 from tests.conftest import postgres_database
 from tests.invariants import Seen, check_rows
 from tests.people import ANN, BOB
-from tests.stories import BOOT, RESULT, completed, lines, make_task
+from tests.stories import BOOT, FINAL_PNG, RESULT, completed, lines, make_task
 
 LIMIT = 3
-TASKS = {"reads": (ANN, {}), "acts": (ANN, {"effect": "acts"}), "waits": (ANN, {"overlap": "queue"}), "bobs": (BOB, {})}
+TASKS: dict[str, tuple[Actor, dict[str, Any]]] = {
+    "reads": (ANN, {}),
+    "acts": (ANN, {"effect": "acts"}),
+    "waits": (ANN, {"overlap": "queue"}),
+    "bobs": (BOB, {"budget_usd_per_day": 1}),
+}
+CALLED = frozenset({ANN.user_id, BOB.user_id})
+KEY = "uQiRzpo4DXghDmr9QzzfQu27cmVRsG"
 NAMES, CLAIMS = st.sampled_from(sorted(TASKS)), st.integers(0, 7)
 REFUSED = (Conflict, Denied, Invalid, LimitReached, NotFound, Lost)
 TIMES = ["*/5 * * * *", "0 9 * * 1-5", "30 2 * * *", "@hourly", "in 20m", "at 2026-01-19 09:00"]
@@ -62,11 +75,13 @@ class Lives(RuleBasedStateMachine):
         self.config = Config(
             database=DatabaseConfig(url=self.opened_database.__enter__()),
             paths=PathsConfig(data_dir=self.folder),
-            limits=LimitsConfig(starts_per_minute=1000, max_sessions=LIMIT),
+            limits=LimitsConfig(starts_per_minute=1000, max_sessions=LIMIT, budget_usd_per_user_month=Decimal(10)),
+            pushover=PushoverConfig(token=SecretStr("azGDORePK8gMaC0QOYAMyEEuzJnyUi")),
         )
         self.clock = MoveableClock()
         self.claims: list[Claim] = []
         self.seen: Seen = {}
+        self.rung = Counter[Any]()
         self.dies_at_commit = False
         self.open()
 
@@ -115,6 +130,9 @@ class Lives(RuleBasedStateMachine):
 
     @initialize()
     def make_tasks(self) -> None:
+        for actor in (ANN, BOB):
+            self.do(self.core.settings.set_key(actor, KEY, _has_a_phone))
+            self.do(self.core.settings.notify_on(actor, "complete, error, intervention"))
         for name in TASKS:
             self.make(name)
         self.begin("reads")
@@ -217,6 +235,7 @@ class Lives(RuleBasedStateMachine):
         claimed = self.act(self.core.claims.claim_next(self.clock.now(), BOOT, LIMIT), crash)
         if claimed:
             self.claims.append(claimed)
+            assert not any(budget.is_used_up for budget in self.do(self.core.budgets.of(claimed.run_id)))
 
     def pick(self, number: int) -> Claim | None:
         """Recent claims and old ones."""
@@ -231,11 +250,56 @@ class Lives(RuleBasedStateMachine):
     @rule(number=CLAIMS, kind=st.sampled_from(["progress", "result", "human_needed", "human_done"]), crash=CRASHES)
     def write(self, number: int, kind: str, crash: str | None) -> None:
         if claimed := self.pick(number):
-            event = {"type": kind, "request_id": "r", **(RESULT if kind == "result" else {})}
+            result = {**RESULT, "values": {"lowest": {"number": number, "unit": "$"}}}
+            event = {"type": kind, "request_id": "r", **(result if kind == "result" else {})}
             if self.act(self.core.claims.look(claimed)):
                 known = next(each for each in self.do(self.core.claims.open()) if each.session_id == claimed.session_id)
                 written = lines(event, first=known.events_seq + 1)
                 self.act(self.core.claims.record(claimed, written, known.events_offset + 1), crash)
+
+    @rule(number=CLAIMS, usd=st.sampled_from(["0.30", "0.90", "6"]), crash=CRASHES)
+    def spend(self, number: int, usd: str, crash: str | None) -> None:
+        """What the gateway says are totals, so that it may say them again."""
+        claimed = self.pick(number)
+        wish = self.act(self.core.claims.look(claimed)) if claimed else None
+        if claimed and wish and wish.status is not RunStatus.STARTING:
+            usage = {"claude": {"input": 10, "output": 1, "requests": 1}}
+            self.act(self.core.claims.meter(claimed, usage, Decimal(usd)), crash)
+
+    @rule(number=CLAIMS, outcome=st.sampled_from(["done", "skipped"]))
+    def help(self, number: int, outcome: Any) -> None:
+        if claimed := self.pick(number):
+            self.act(self.core.interventions.answer(SHELL, str(claimed.run_id), Answer(outcome)))
+
+    @rule(pushover=st.sampled_from(["takes it", "takes it", "is away", "never answers", "refuses us"]), crash=CRASHES)
+    def call_phones(self, pushover: str, crash: str | None) -> None:
+        """A phone rings a second time only when nobody could know that it rang, and never for what is settled."""
+        pushes = self.core.push_queue
+        for push in self.do(pushes.pending()):
+            if self.act(pushes.begin(push.row, 5)):
+                self._ring(push, pushover, crash)
+            if crash is not None:
+                return
+
+    def _ring(self, push: Outgoing, pushover: str, crash: str | None) -> None:
+        pushes = self.core.push_queue
+        assert push.is_repeat or not self.rung[push.row.id], "the phone rang twice"
+        if pushover == "takes it":
+            self.rung[push.row.id] += 1
+            self.act(pushes.sent(push, KEY, "request", None, None), crash)
+        elif pushover == "refuses us":
+            self.act(pushes.put_off(push, 5, None, is_open=False), crash)
+            self.act(self.core.push_queue.hold_back("Pushover refuses us.", "mend it"))
+        else:
+            self.rung[push.row.id] += pushover == "never answers"
+            self.act(pushes.put_off(push, 5, "away", is_open=pushover == "never answers"), crash)
+
+    @rule()
+    def draw(self) -> None:
+        """Charts that results want."""
+        for run_id in self.do(self.core.charting.wanted()):
+            chart = replace(FINAL_PNG, name="chart.png", kind=ArtifactKind.CHART, location=f"{run_id}/chart.png")
+            self.act(self.core.charting.drawn(run_id, chart))
 
     @rule(number=CLAIMS)
     def collect(self, number: int) -> None:
@@ -245,7 +309,8 @@ class Lives(RuleBasedStateMachine):
     @rule(number=CLAIMS, good=st.booleans(), reason=st.sampled_from(REASONS), crash=CRASHES)
     def finish(self, number: int, good: bool, reason: Reason, crash: str | None) -> None:
         if claimed := self.pick(number):
-            outcome = completed() if good else Outcome(RunStatus.FAILED, reason)
+            picture = replace(FINAL_PNG, location=f"{claimed.run_id}/{claimed.epoch}/final.png")
+            outcome = completed(artifacts=[picture]) if good else Outcome(RunStatus.FAILED, reason)
             self.act(self.core.claims.finish(claimed, outcome), crash)
 
     @rule(number=CLAIMS, crash=CRASHES)
@@ -321,7 +386,11 @@ class Lives(RuleBasedStateMachine):
 
     @invariant()
     def what_always_holds(self) -> None:
-        self.do(check_rows(self.core.db, LIMIT, self.seen))
+        self.do(check_rows(self.core.db, self.config.limits, self.seen, CALLED))
+
+
+async def _has_a_phone(_key: str) -> tuple[str, ...]:
+    return ("iphone",)
 
 
 def live(database: Callable[[Path], AbstractContextManager[str]], lives: int) -> None:
@@ -346,9 +415,9 @@ def test_random_lives_on_sqlite(sqlite_template: Path) -> None:
         shutil.copy(sqlite_template, folder / "ccdtasks.db")
         yield f"sqlite+aiosqlite:///{folder / 'ccdtasks.db'}"
 
-    live(database, 40)
+    live(database, 60)
 
 
 @pytest.mark.postgres
 def test_random_lives_on_postgres(postgres_folder: Path, postgres_template: str) -> None:
-    live(lambda _: postgres_database(postgres_folder, postgres_template), 16)
+    live(lambda _: postgres_database(postgres_folder, postgres_template), 44)

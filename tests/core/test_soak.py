@@ -50,4 +50,4 @@ async def test_nothing_grows(core: Core, clock: MoveableClock) -> None:
     gc.collect()
     assert _held() == held
     assert _resident_kib() - resident_kib < 10_000
-    await check_rows(core.db, 10)
+    await check_rows(core.db, core.config.limits)
