@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -116,7 +117,10 @@ async def discord() -> AsyncIterator[DiscordServer]:
 
 
 @pytest.fixture
-async def wire(discord: DiscordServer, clock: MoveableClock, tmp_path: Path) -> AsyncIterator[Wire]:
+async def wire(
+    discord: DiscordServer, clock: MoveableClock, tmp_path: Path, sqlite_template: Path
+) -> AsyncIterator[Wire]:
+    shutil.copy(sqlite_template, tmp_path / "ccdtasks.db")
     table = {**discord.config, "notification_channel": discord.lobby}
     config = Config.model_validate({"discord": table, "paths": {"data_dir": tmp_path}})
     async with open_core(config, clock) as core:

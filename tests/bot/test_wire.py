@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -61,7 +62,8 @@ async def discord() -> AsyncIterator[DiscordServer]:
 
 
 @pytest.fixture
-async def wire(discord: DiscordServer, tmp_path: Path) -> AsyncIterator[Wire]:
+async def wire(discord: DiscordServer, tmp_path: Path, sqlite_template: Path) -> AsyncIterator[Wire]:
+    shutil.copy(sqlite_template, tmp_path / "ccdtasks.db")
     config = Config.model_validate({"discord": discord.config, "paths": {"data_dir": tmp_path}})
     async with open_core(config) as core:
         yield Wire(discord, core, config)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import jsonschema_rs
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import best_match
 from referencing import Registry, Resource
@@ -20,7 +21,10 @@ _SMALLEST_SNOWFLAKE = 2**44
 
 
 class Schema:
-    """The paths of the file, and validators for what belongs to them."""
+    """The paths of the file, and validators for what belongs to them.
+
+    One library judges, since it is a hundred times as fast; the other one says what is wrong, since it names the place.
+    """
 
     def __init__(self) -> None:
         self._document: dict[str, Any] = json.loads(FILE.read_text())
@@ -28,7 +32,8 @@ class Schema:
         self._registry: Registry[Any] = Registry().with_resource(_URI, resource)
         self._routes = [(_pattern(template), template) for template in self._document["paths"]]
         self._routes.sort(key=lambda route: route[1].count("{"))  # `@me` before `{id}`
-        self._validators: dict[str, Draft202012Validator] = {}
+        self._compiled = jsonschema_rs.Registry([(_URI, self._document)], draft=jsonschema_rs.Draft202012)
+        self._judges: dict[str, jsonschema_rs.Draft202012Validator] = {}
 
     def template(self, method: str, path: str) -> str | None:
         """The path as the file writes it (`/channels/{channel_id}`), or None when Discord has no such route."""
@@ -61,12 +66,14 @@ class Schema:
 
     def _errors(self, where: tuple[str, ...], value: Any, what: str) -> list[str]:
         pointer = "/".join(quote(part.replace("~", "~0").replace("/", "~1"), safe="~@") for part in where)
-        if pointer not in self._validators:
-            schema = {"$ref": f"{_URI}#/{pointer}"}
-            self._validators[pointer] = Draft202012Validator(schema, registry=self._registry)
-        error = best_match(self._validators[pointer].iter_errors(value))
-        if error is None:
+        schema = {"$ref": f"{_URI}#/{pointer}"}
+        if pointer not in self._judges:
+            self._judges[pointer] = jsonschema_rs.Draft202012Validator(schema, registry=self._compiled)
+        if self._judges[pointer].is_valid(value):
             return []
+        error = best_match(Draft202012Validator(schema, registry=self._registry).iter_errors(value))
+        if error is None:
+            return [f"{what}: refused, and only the fast judge knows why"]
         at = "/".join(str(part) for part in error.absolute_path)
         return [f"{what}: at {at or 'the top'}: {error.message[:300]}"]
 
