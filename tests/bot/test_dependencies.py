@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
+from ccdtasks.bot import cards
 from ccdtasks.core.access import SHELL
 from ccdtasks.core.claims import Claim
 from ccdtasks.core.endings import Outcome
+from ccdtasks.core.tasks import TaskDraft
 from ccdtasks.db.enums import ArtifactKind, Reason, RunStatus
 from tests.bot.conftest import World, embed_of
 from tests.bot.test_commands import said
@@ -97,6 +99,23 @@ async def test_a_picture_that_cannot_be_drawn_leaves_the_words(world: World, mon
     reply = await world.alice.slash(world.lobby, "task-dependencies", task="scrape")
     assert "↓ then ◌ analyze" in said(reply)
     assert reply.response.attachments == []
+
+
+async def test_a_picture_shows_what_is_nearest_and_says_what_it_leaves_out(world: World) -> None:
+    core = world.core
+    for name in ("root", "other", *(f"t{number}" for number in range(70))):
+        await core.tasks.create(SHELL, TaskDraft(name, "Look"))
+    await core.dependencies.add(SHELL, "t0", "root")
+    await core.dependencies.add(SHELL, "t0", "other", mode="any")
+    for number in range(1, 70):
+        await core.dependencies.add(SHELL, f"t{number}", "t0" if number < 40 else "t1")
+    tree = await core.dependencies.tree(SHELL, "root")
+    data = cards.dependencies.drawn(tree)
+    notes = {node["name"]: node["note"] for node in data["nodes"]}
+    assert (len(notes), notes["t0"], notes["t39"]) == (60, "after any, or after 1 not shown", "")
+    assert all({start, end} <= notes.keys() for start, end, _ in data["edges"])
+    said = cards.dependencies.tree(tree, b"png").footer
+    assert said.endswith("drawn are the nearest 60 of 71 tasks")
 
 
 async def test_a_chain_is_told_in_each_channel_and_summed_up_once(world: World) -> None:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from ccdtasks.bot import text
 from ccdtasks.bot.cards.card import Button, Card, File, join
 from ccdtasks.bot.cards.status import BLUE, GREEN, GREY, LOOKS, RED, look_of
 from ccdtasks.core.chains import ChainRow, ChainView
-from ccdtasks.core.dependencies import Added, Tree
+from ccdtasks.core.dependencies import Added, Tree, TreeEdge, TreeTask
 from ccdtasks.core.outline import extent, outline, together
 from ccdtasks.db.enums import RunStatus
 from ccdtasks.times import duration_text
 
 PICTURE = "dependencies.png"
+MOST_DRAWN = 60
+"""Tasks in one picture, those nearest to the one that was asked about."""
 _NEVER = "◌"
 
 
@@ -44,12 +47,14 @@ def tree(found: Tree, picture: bytes | None) -> Card:
     if not found.edges:
         hint = text.code(f"/task-depends-on {found.task.task_name}", 200)
         return Card(title=name, body=f"It runs after nothing, and nothing runs after it. {hint} changes that.")
+    is_cut = picture is not None and len(found.tasks) > MOST_DRAWN
+    left_out = [f"drawn are the nearest {MOST_DRAWN} of {len(found.tasks)} tasks"] if is_cut else []
     lines = outline(found, lambda status: LOOKS[status].sign if status else _NEVER)
     return Card(
         title=f"{name}: what runs after what",
         body=text.block("\n".join(lines), 3500),
         colour=BLUE,
-        footer=" · ".join(extent(found)),
+        footer=" · ".join([*extent(found), *left_out]),
         files=(File(PICTURE, picture),) if picture else (),
         image=PICTURE if picture else None,
     )
@@ -57,10 +62,12 @@ def tree(found: Tree, picture: bytes | None) -> Card:
 
 def drawn(found: Tree) -> dict[str, Any]:
     """The tree as the drawing program takes it."""
+    nearest = {each.task.task_name for each in sorted(found.tasks, key=lambda each: abs(each.level))[:MOST_DRAWN]}
     nodes = []
     for each in found.tasks:
+        if each.task.task_name not in nearest:
+            continue
         look = LOOKS[each.last_status] if each.last_status else None
-        several = len(found.upstreams(each.task.task_name)) > 1
         nodes.append(
             {
                 "name": each.task.task_name,
@@ -68,11 +75,12 @@ def drawn(found: Tree) -> dict[str, Any]:
                 "sign": look.sign if look else _NEVER,
                 "word": "paused" if each.task.paused else look.word if look else "never run",
                 "colour": f"#{look.colour if look else GREY:06X}",
-                "note": "after any" if several and each.task.dependency_mode == "any" else "",
+                "note": _note(each, found.upstreams(each.task.task_name)),
                 "is_asked": each.level == 0 and each.task.id == found.task.id,
             }
         )
-    return {"nodes": nodes, "edges": [[edge.upstream, edge.task, edge.required] for edge in found.edges]}
+    edges = [[e.upstream, e.task, e.required] for e in found.edges if {e.upstream, e.task} <= nearest]
+    return {"nodes": nodes, "edges": edges}
 
 
 def summary(view: ChainView) -> Card:
@@ -93,6 +101,14 @@ def summary(view: ChainView) -> Card:
         artifacts=(view.file,) if view.file else (),
         buttons=(Button("Run Again", f"run:again:{view.chain_id}", "primary"),),
     )
+
+
+def _note(each: TreeTask, edges: Sequence[TreeEdge]) -> str:
+    """What the lines to a task do not show: that any of them is enough, and that there are more beside the tree."""
+    count = len(each.beside)
+    is_any = each.task.dependency_mode == "any" and len(edges) + count > 1
+    others = f"{'or' if is_any else 'and'} after {count} not shown" if count else ""
+    return ", ".join(part for part in ("after any" if is_any else "", others) if part)
 
 
 def _line(row: ChainRow) -> str:
