@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from ccdtasks.core.matching import check_pattern
 from ccdtasks.core.parameters import Parameter, check_value
 from ccdtasks.core.text import clean_line, clean_text
 from ccdtasks.errors import Invalid
@@ -71,28 +72,12 @@ def with_hints(parameter: Parameter, hints: Mapping[str, Any]) -> Parameter:
         parameter,
         description=clean_text(hints.get("description") or "", 200),
         default=hints.get("default", parameter.default),
-        pattern=_checked_pattern(name, hints.get("pattern")),
+        pattern=check_pattern(name, hints["pattern"]) if hints.get("pattern") else None,
         choices=tuple(choices)[:25],
     )
     if hinted.default is not None:
         check_value(hinted, hinted.default)
     return hinted
-
-
-def _checked_pattern(name: str, pattern: str | None) -> str | None:
-    """Patterns are matched on the event loop, so those that may take for ever on a long value are refused."""
-    if not pattern:
-        return None
-    repetitions = len(re.findall(r"[*+]|\{\d*,\d*\}", pattern))
-    if len(pattern) > 200 or repetitions > 3 or re.search(r"\)[*+{]", pattern):
-        raise Invalid(
-            "parameters", f"The pattern of `{name}` is too complex.", "repeat no group, and at most three signs"
-        )
-    try:
-        re.compile(pattern)
-    except re.error as error:
-        raise Invalid("parameters", f"The pattern of `{name}` is no regular expression: {error.msg}.") from None
-    return pattern
 
 
 def _fits(sign: str) -> bool:

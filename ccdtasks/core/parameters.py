@@ -8,12 +8,11 @@ from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import Any
 
+from ccdtasks.core import matching
 from ccdtasks.errors import Invalid
 
 MAX_PARAMETERS = 25
 MAX_VALUE = 2000
-MAX_PATTERNED_VALUE = 200
-"""A value that a pattern judges is shorter, since a pattern's time grows with a power of it."""
 NAME = re.compile(r"[a-z][a-z0-9_]{0,31}\Z")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 _PIECE = re.compile(r"\{\{|\}\}|\{|\}|[^{}]+")
@@ -115,7 +114,7 @@ def missing(parameters: Sequence[Parameter], given: Mapping[str, str]) -> list[P
 
 def check_value(parameter: Parameter, value: str) -> str:
     """The value, when the parameter takes it; values are data, so their words are not judged."""
-    most = MAX_PATTERNED_VALUE if parameter.pattern else MAX_VALUE
+    most = matching.MAX_VALUE if parameter.pattern else MAX_VALUE
     if len(value) > most:
         raise Invalid(parameter.name, f"`{parameter.name}` is {len(value):,} characters long; {most:,} are the most.")
     control = _CONTROL.search(value)
@@ -128,6 +127,8 @@ def check_value(parameter: Parameter, value: str) -> str:
     if parameter.choices and value not in parameter.choices:
         listed = ", ".join(f"`{choice}`" for choice in parameter.choices)
         raise Invalid(parameter.name, f"`{parameter.name}` must be one of {listed}.")
+    if parameter.pattern and matching.is_slow(parameter.pattern):  # kept before that was looked at so closely
+        raise Invalid(parameter.name, f"The pattern of `{parameter.name}` is too complex.", "its author can change it")
     if parameter.pattern and not re.fullmatch(parameter.pattern, value):
         said = f"`{parameter.name}` does not have the form that this task wants: `{parameter.pattern}`."
         raise Invalid(parameter.name, said, parameter.description)

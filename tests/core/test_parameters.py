@@ -7,7 +7,16 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ccdtasks.core.naming import with_hints
-from ccdtasks.core.parameters import NAME, Parameter, fill, from_rows, missing, placeholders, plain_prompt
+from ccdtasks.core.parameters import (
+    NAME,
+    Parameter,
+    check_value,
+    fill,
+    from_rows,
+    missing,
+    placeholders,
+    plain_prompt,
+)
 from ccdtasks.core.values import parse_values
 from ccdtasks.errors import Invalid
 
@@ -220,6 +229,14 @@ def test_parameters_survive_the_database() -> None:
         ({"choices": "a,b"}, "The choices of `origin` must be a list of texts."),
         ({"pattern": "(a+)+b"}, "The pattern of `origin` is too complex."),
         ({"pattern": "a*a*a*a*b"}, "The pattern of `origin` is too complex."),
+        ({"pattern": "a?" * 66 + "a" * 66}, "The pattern of `origin` is too complex."),
+        ({"pattern": "(a|a)" * 40}, "The pattern of `origin` is too complex."),
+        ({"pattern": "(?#[)" + "a?" * 60 + "(?#])"}, "The pattern of `origin` is too complex."),
+        ({"pattern": "(?ix)#[\n" + "a?" * 60 + "#]"}, "The pattern of `origin` is too complex."),
+        (
+            {"pattern": "a{99999999999}"},
+            "The pattern of `origin` is no regular expression: the repetition number is too large.",
+        ),
         ({"pattern": "[a-"}, "The pattern of `origin` is no regular expression: unterminated character set."),
         ({"choices": ["a"], "default": "b"}, "`origin` must be one of `a`."),
     ],
@@ -228,6 +245,26 @@ def test_a_hint_that_is_not_taken(hints: dict[str, object], sentence: str) -> No
     with pytest.raises(Invalid) as caught:
         with_hints(Parameter("origin"), hints)
     assert caught.value.message == sentence
+
+
+@pytest.mark.parametrize(
+    ("pattern", "value"),
+    [
+        (r"https?://\S+", "https://example.com/a"),
+        (r"[\w.+-]+@[\w-]+\.[\w.]+", "someone@example.com"),
+        (r"\d+(\.\d+)? ?[A-Z]*", "12.50 EUR"),
+        (r"(?=.*\d)(?=.*[a-z]).{8,}", "abcdefg1"),
+        (r"\(\d+\) [*+?|]+", "(12) *?"),
+        ("|".join(f"A{number:02}" for number in range(45)), "A44"),
+    ],
+)
+def test_patterns_that_people_write_are_taken(pattern: str, value: str) -> None:
+    assert check_value(with_hints(Parameter("origin"), {"pattern": pattern}), value) == value
+
+
+def test_a_slow_pattern_from_before_keeps_nobody_busy() -> None:
+    with pytest.raises(Invalid, match="too complex"):
+        check_value(Parameter("origin", pattern="a?" * 66 + "a" * 66), "a" * 66)
 
 
 def test_a_hint_makes_a_parameter_optional() -> None:
