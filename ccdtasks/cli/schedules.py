@@ -151,8 +151,11 @@ def _shown(found: Shown) -> RenderableType:
     table = plain_table("time", "what became of it", "by")
     for row in found.history:
         at = local_text(row.scheduled_for or row.timestamp, found.task.schedule_timezone)
-        table.add_row(at, said(row), row.user_id or "")
-    return Group(_picture(words, Scheduled(found.task, found.preview)), *([Text(""), table] if table.row_count else []))
+        table.add_row(at, said(row, found.task.schedule_timezone), row.user_id or "")
+    parts: list[RenderableType] = [_picture(words, Scheduled(found.task, found.preview))]
+    if table.row_count:
+        parts += [Text(""), table]
+    return Group(*parts)
 
 
 def _times(preview: Preview) -> RenderableType:

@@ -11,8 +11,9 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ccdtasks.core.access import Actor
+from ccdtasks.core.oneshot import is_oneshot, stored_oneshot
 from ccdtasks.db.models import ScheduleHistory
-from ccdtasks.times import duration_text
+from ccdtasks.times import duration_text, local_text
 
 SCHEDULER = "scheduler"
 _BY = {"engine": SCHEDULER, "api": "api"}
@@ -59,9 +60,13 @@ def by(actor: Actor) -> dict[str, Any]:
     return {"triggered_by": _BY.get(actor.via, "user_command"), "user_id": actor.user_id}
 
 
-def said(row: ScheduleHistory) -> str:
+def said(row: ScheduleHistory, timezone: str) -> str:
     """What a row tells people: `ran 1 h 31 m late`, `0 9 * * * instead of @daily`."""
-    details = row.details or {}
+    details, before, after = (
+        row.details or {},
+        _shown(row.schedule_before, timezone),
+        _shown(row.schedule_after, timezone),
+    )
     if row.action == "triggered":
         late_s = int(details.get("late_s") or 0)
         return f"ran {duration_text(late_s)} late" if late_s >= _WORTH_TELLING_S else "ran"
@@ -69,13 +74,20 @@ def said(row: ScheduleHistory) -> str:
         count = int(details.get("count") or 1)
         why = "a run still went on" if row.action == "skipped" else "the box was off"
         return f"{row.action}, since {why}" if count == 1 else f"{count:,} times {row.action}, since {why}"
-    if row.action == "updated" and row.schedule_before != row.schedule_after:
-        return f"{row.schedule_after} instead of {row.schedule_before}"
+    if row.action == "updated" and before != after:
+        return f"{after} instead of {before}"
     if row.action == "paused" and details.get("reason"):
         return f"paused: {details['reason']}"
     if row.action == "late":
         return _LATE.get(str(details.get("kind")), "late")
-    return _SAID.get(row.action, row.action).format(before=row.schedule_before, after=row.schedule_after)
+    return _SAID.get(row.action, row.action).format(before=before, after=after)
+
+
+def _shown(schedule: str | None, timezone: str) -> str:
+    """Cron as it is; a time that happens once on the clock of its schedule."""
+    if schedule is None or not is_oneshot(schedule):
+        return schedule or ""
+    return f"once on {local_text(stored_oneshot(schedule).moment, timezone)}"
 
 
 async def is_noted(

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
+from ccdtasks.bot import cards
 from ccdtasks.db.models import Task
 from tests.bot.conftest import World, embed_of
 
@@ -191,6 +192,20 @@ async def test_what_is_not_made_up_for_and_what_is_paused_is_told_in_the_tasks_c
     assert "/task-resume ticket-checker" in paused
     last = world.channel("ticket-checker").history()[-1]
     assert [each.id for each in last.mentions] == [world.alice.id]
+
+
+@pytest.mark.parametrize(
+    ("missed", "said"),
+    [
+        (0, "The box was off at <t:1768654800:f>. That run is not made up for."),
+        (3, "The box was off: 4 times from <t:1768651200:f> to <t:1768654800:f> were missed. None of them is made up"),
+        (100, "The box was off: more than 99 times from <t:1768651200:f> to <t:1768654800:f> were missed."),
+    ],
+)
+def test_times_that_are_not_made_up_for_are_one_message_with_their_number(missed: int, said: str) -> None:
+    times = {"scheduled_for": "2026-01-17T13:00:00+00:00", "first_missed": "2026-01-17T12:00:00+00:00"}
+    card = cards.schedule.news({"kind": "missed", "task": "ticket-checker", "missed": missed, **times})
+    assert said in card.body
 
 
 async def test_a_time_that_nobody_fired_is_told_to_the_box_and_to_the_owner(world: World) -> None:

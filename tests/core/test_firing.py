@@ -217,7 +217,7 @@ async def test_many_missed_times_are_told_one_by_one_and_once(core: Core, clock:
 def test_tasks_that_share_a_schedule_share_what_it_says_as_long_as_it_holds() -> None:
     start, shared = datetime(2026, 1, 17, 15, tzinfo=UTC), Reckonings()
     task = SeenTask(uuid4(), "t", "u", "*/15 * * * *", "UTC", start, start, {}, [], [], {}, None)
-    for minutes in (50, 59, 61, 200, 20, -5):  # what came due meanwhile, and a clock that is set back
+    for minutes in (50, 59, 60, 61, 200, 20, -5):  # what came due meanwhile, and a clock that is set back
         now = start + timedelta(minutes=minutes)
         assert owed(task, now, ScheduleConfig(), shared) == owed(task, now, ScheduleConfig())
     assert len(shared) == 1
@@ -441,6 +441,19 @@ async def test_the_full_hour_is_staggered_the_same_way_each_time(config: Config,
         assert len(set(hour.values())) > 10
         assert all(0 <= wait_s <= 300 for wait_s in hour.values())
         assert set(half.values()) == {0}
+
+
+@pytest.mark.parametrize("when", ["at 16:00", "0 16 * * *"])
+async def test_a_time_that_happens_once_or_comes_late_is_not_put_off(
+    config: Config, clock: MoveableClock, when: str
+) -> None:
+    late = config.model_copy(update={"schedule": ScheduleConfig(jitter_s=300)})
+    async with open_core(late, clock) as core:
+        for number in range(5):
+            await scheduled(core, when, f"t{number}")
+        clock.advance(minutes=30 if when.startswith("at") else 40)
+        assert await core.firing.fire_due() == 5
+        assert [run.not_before for run in await runs(core)] == [None] * 5
 
 
 async def test_the_full_hour_is_that_of_the_tasks_own_clock(config: Config, clock: MoveableClock) -> None:

@@ -219,7 +219,7 @@ async def test_what_became_of_a_schedule_is_shown_in_words(core: Core, clock: Mo
     clock.advance(seconds=1)
     await core.schedules.pause(ANN, "ticket-checker")
     shown = await core.schedules.show(ANN, "ticket-checker", 20)
-    said_ = [said(row) for row in shown.history]
+    said_ = [said(row, shown.task.schedule_timezone) for row in shown.history]
     assert said_[0] == "paused"
     assert set(said_[1:3]) == {"ran 31 m late", "2 times missed, since the box was off"}
     assert said_[3:] == [
@@ -230,6 +230,10 @@ async def test_what_became_of_a_schedule_is_shown_in_words(core: Core, clock: Mo
     ]
     assert shown.preview is not None
     assert [row.action for row in (await core.schedules.show(ANN, "ticket-checker", 1)).history] == ["paused"]
+    clock.advance(seconds=1)
+    await core.schedules.set(ANN, "ticket-checker", "at 2026-01-18 09:00", "Europe/Berlin")
+    (row,) = (await core.schedules.show(ANN, "ticket-checker", 1)).history
+    assert said(row, "Europe/Berlin") == "once on 2026-01-18 09:00 CET instead of 0 * * * *"
 
 
 async def test_a_preview_needs_no_task(core: Core) -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from ccdtasks.amounts import listed
+from ccdtasks.amounts import counted, listed
 from ccdtasks.bot import text
 from ccdtasks.bot.cards import figures
 from ccdtasks.bot.cards.card import Card, join
@@ -41,7 +41,7 @@ def resumed(found: Scheduled) -> Card:
 def shown(found: Shown) -> Card:
     """The schedule as it stands, and what became of it lately."""
     card = _with_times(Scheduled(found.task, found.preview), "its schedule")
-    lines = [f"• {stamp(row.scheduled_for or row.timestamp, 'f')}: {_row(row)}" for row in found.history]
+    lines = [f"• {stamp(row.scheduled_for or row.timestamp, 'f')}: {_row(row, found.task)}" for row in found.history]
     lately = "**Lately**\n" + "\n".join(lines) if lines else ""
     return replace(card, body=join(card.body, lately), colour=GREY if found.task.paused else GREEN)
 
@@ -118,9 +118,9 @@ def _with_times(found: Scheduled, what: str) -> Card:
     )
 
 
-def _row(row: ScheduleHistory) -> str:
+def _row(row: ScheduleHistory, task: Task) -> str:
     """`ran`; `0 9 * * * set, by @Alice`: people are named, the scheduler is not."""
-    said, who = text.plain(schedulelog.said(row), 250), row.user_id or ""
+    said, who = text.plain(schedulelog.said(row, task.schedule_timezone), 250), row.user_id or ""
     return f"{said}, by <@{who}>" if who.isdigit() else said
 
 
@@ -143,14 +143,24 @@ def _caught_up(payload: Mapping[str, Any]) -> str:
     ran, missed = _moment(payload, "ran_at", "t"), int(payload.get("missed") or 0)
     if not missed:
         return f"The box was off at {_moment(payload, 'scheduled_for', 't')}. Ran once now, at {ran}."
-    times = f"more than {missed - 1}" if missed >= _COUNTED else str(missed + 1)
     since = _moment(payload, "first_missed")
-    return f"The box was off: {times} times since {since} were missed. Ran once now, at {ran}."
+    return f"The box was off: {_times(missed)} since {since} were missed. Ran once now, at {ran}."
+
+
+def _times(missed: int) -> str:
+    """How many there were with the latest one; no more than a hundred are counted."""
+    return f"more than {counted(missed - 1, 'time')}" if missed >= _COUNTED else counted(missed + 1, "time")
 
 
 def _missed(payload: Mapping[str, Any]) -> str:
     following = f" The next run is {_moment(payload, 'next_at', 'R')}." if payload.get("next_at") else ""
-    return f"The box was off at {_moment(payload, 'scheduled_for')}. That run is not made up for.{following}"
+    missed, at = int(payload.get("missed") or 0), _moment(payload, "scheduled_for")
+    if not missed:
+        return f"The box was off at {at}. That run is not made up for.{following}"
+    since = _moment(payload, "first_missed")
+    return (
+        f"The box was off: {_times(missed)} from {since} to {at} were missed. None of them is made up for.{following}"
+    )
 
 
 def _skipped(payload: Mapping[str, Any]) -> str:
