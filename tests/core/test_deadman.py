@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import update
 
 from ccdtasks.core import Core, build_core
+from ccdtasks.db.enums import Reason
 from ccdtasks.db.models import Task
 from ccdtasks.errors import Invalid
 from tests.clock import MoveableClock
@@ -52,6 +53,48 @@ async def test_all_is_well(core: Core, clock: MoveableClock) -> None:
         await stop_all(core)
     assert await alerts(core) == []
     assert await history(core, "repaired", "late") == []
+
+
+async def test_times_that_were_skipped_or_missed_are_accounted_for(core: Core, clock: MoveableClock) -> None:
+    await scheduled(core)
+    await scheduled(core, "0 16 * * *", "not-made-up", catch_up="none")
+    clock.advance(minutes=35)
+    await core.firing.fire_due()  # one runs and does not end, the other was missed
+    await core.claims.running(await claim(core))
+    for _ in range(3):
+        assert await core.deadman.check() == 0
+        clock.advance(minutes=12)
+    clock.set(datetime(2026, 1, 17, 17, 0, 5, tzinfo=UTC))
+    await core.firing.fire_due()
+    clock.advance(minutes=5)
+    assert len(await history(core, "skipped", "missed")) == 2
+    for _ in range(3):
+        assert await core.deadman.check() == 0
+    assert await alerts(core) == []
+
+
+async def test_a_schedule_that_was_changed_since_the_last_look_is_looked_at_anew(
+    core: Core, clock: MoveableClock
+) -> None:
+    await scheduled(core)
+    assert await core.deadman.check() == 0
+    for when, zone in (("45 * * * *", "UTC"), ("0 9 * * *", "UTC"), ("0 9 * * *", "Asia/Tokyo")):
+        clock.advance(seconds=1)
+        changed = await core.schedules.set(ANN, "ticket-checker", when, zone)
+        assert await core.deadman.check() == 0
+        assert (await core.tasks.find(ANN, "ticket-checker")).next_run_at == changed.task.next_run_at
+    assert await history(core, "repaired", "late") == []
+
+
+async def test_a_run_that_was_put_off_is_not_late_before_its_time(core: Core, clock: MoveableClock) -> None:
+    await scheduled(core, "0 16 * * *")
+    clock.advance(minutes=30)
+    await core.firing.fire_due()
+    assert await core.claims.requeue(await claim(core), clock.now() + timedelta(hours=5), Reason.MODEL_UNAVAILABLE)
+    clock.advance(hours=5, minutes=59)
+    assert await core.deadman.check() == 0
+    clock.advance(minutes=2)
+    assert await core.deadman.check() == 1
 
 
 async def test_a_time_that_nobody_fired_is_told_once_to_both(core: Core, clock: MoveableClock) -> None:

@@ -283,6 +283,19 @@ async def test_a_time_during_a_run_is_skipped_and_its_thread_says_so(core: Core,
     assert await fires(core) == ["17 16:00", "17 19:00"]
 
 
+async def test_times_that_were_missed_just_before_are_told_too(core: Core, clock: MoveableClock) -> None:
+    """The latest minute is on time; those before it were not."""
+    await scheduled(core, "* * * * *")
+    clock.advance(minutes=10, seconds=30)
+    await core.firing.fire_due()
+    claimed = await _running(core)
+    note = (await told(core, claimed.run_id))["caught_up"]
+    assert (note["missed"], note["first_missed"]) == (9, "2026-01-17T15:31:00+00:00")
+    clock.advance(minutes=5)
+    await core.firing.fire_due()
+    assert (await told(core, claimed.run_id))["skipped"]["count"] == 5
+
+
 async def test_a_time_during_a_run_waits_in_line_when_the_task_says_so(core: Core, clock: MoveableClock) -> None:
     await scheduled(core, overlap="queue")
     clock.advance(minutes=30)
