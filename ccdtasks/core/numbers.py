@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 
-_NUMBER = re.compile(
-    r"([^\w\s.,+−-]{0,3})\s*([-+−]?)\s*([^\w\s.,+−-]{0,3})\s*(\d[\d.,'’ \u00a0\u202f]*)\s*([^\d]{0,6})\Z"
-)
+_NUMBER = re.compile(r"([^\w\s.,+−-]{0,3}) ?([-+−]?) ?([^\w\s.,+−-]{0,3}) ?(\d[\d.,'’ ]*)([^\d]{0,6})\Z")
+_LONGEST = 100  # a cell of a stranger may be long; a number is not, and reading it takes no time then
 
 
 def read_number(text: str) -> tuple[float, str] | None:
     """The number in a text and its unit, sign of currency first; None for other words."""
-    match = _NUMBER.match(text)
+    text = " ".join(text.split())
+    match = _NUMBER.match(text) if len(text) <= _LONGEST else None
     if match is None:
         return None
     before, sign, between, digits, unit = match.groups()
