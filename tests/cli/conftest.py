@@ -6,6 +6,7 @@ import asyncio
 import json
 import multiprocessing
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -21,7 +22,10 @@ PROGRAM = Path(sys.executable).with_name("ccdtasks")
 
 # Calls are forked from a process that has loaded what a verb loads: 30 ms each instead of 800.
 _FORKS = multiprocessing.get_context("forkserver")
-_FORKS.set_forkserver_preload(["ccdtasks.cli.outcome", "ccdtasks.app", "alembic.command", "rich.console", "rich.table"])
+_VERBS = ["task", "runs", "schedules", "dependencies", "metrics", "settings"]
+_FORKS.set_forkserver_preload(
+    ["ccdtasks.cli.outcome", *(f"ccdtasks.cli.{each}" for each in _VERBS), "ccdtasks.app", "aiosqlite", "rich.markdown"]
+)
 
 
 @dataclass(frozen=True)
@@ -91,11 +95,20 @@ def _call(words: tuple[str, ...], files: list[Path], environ: Mapping[str, str])
 
 
 @pytest.fixture
-def place() -> Iterator[Place]:
+def new_place() -> Iterator[Place]:
+    """A place in which nothing was ever done."""
     with TemporaryDirectory(prefix="ccd-") as root:  # short: pytest's own folders leave no room for sockets
         found = Place(Path(root))
         found.config.write_text(f'[paths]\ndata_dir = "{found.data_dir}"\n[podman]\nsocket = "{root}/no.sock"\n')
         yield found
+
+
+@pytest.fixture
+def place(new_place: Place, sqlite_template: Path) -> Place:
+    """A place with a database."""
+    new_place.data_dir.mkdir(mode=0o700)
+    shutil.copy(sqlite_template, new_place.data_dir / "ccdtasks.db")
+    return new_place
 
 
 @pytest.fixture

@@ -29,15 +29,15 @@ SENTENCES = (
 @pytest.mark.parametrize(
     "words", [("serve",), ("runs",), ("doctor",), ("config", "check"), ("demo",), ("image", "build")]
 )
-def test_every_verb_names_all_mistakes_and_ends_with_78(place: Place, words: tuple[str, ...]) -> None:
-    place.config.write_text(WRONG)
-    done = place.run(*words, CCDTASKS_LIMITS__MAX_SESSION="3")
+def test_every_verb_names_all_mistakes_and_ends_with_78(new_place: Place, words: tuple[str, ...]) -> None:
+    new_place.config.write_text(WRONG)
+    done = new_place.run(*words, CCDTASKS_LIMITS__MAX_SESSION="3")
     assert done.code == 78
     assert done.out == ""
     for sentence in (*SENTENCES, "error: CCDTASKS_LIMITS__MAX_SESSION is not known"):
         assert sentence in done.err
     assert "PLANTED" not in done.err
-    assert not place.data_dir.exists(), "something was made in spite of the mistakes"
+    assert not new_place.data_dir.exists(), "something was made in spite of the mistakes"
 
 
 def test_in_json_the_mistakes_are_a_list(place: Place) -> None:

@@ -94,6 +94,13 @@ def test_a_run_waits_in_line_and_is_stopped_there(ccdtasks: Command) -> None:
     assert "cancelled" in ccdtasks("logs", short, "--result").out
 
 
+def test_the_first_verb_makes_the_database(new_place: Place) -> None:
+    assert new_place.run("task", "list", "--json").json() == []
+    assert new_place.run("task", "create", "ticket-checker", "x").code == 0
+    assert (new_place.data_dir / "ccdtasks.db").exists()
+    assert new_place.data_dir.stat().st_mode & 0o777 == 0o700
+
+
 async def test_whoever_starts_a_run_hears_why_none_begins(place: Place) -> None:
     async with open_core(Config(paths=PathsConfig(data_dir=place.data_dir))) as core:
         await core.tasks.create(SHELL, TaskDraft("simple", "Look"))
