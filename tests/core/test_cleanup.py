@@ -209,7 +209,7 @@ async def test_a_file_that_comes_while_others_are_removed_goes_too(core: Core, c
     )
     assert await core.charting.drawn(runs[0], chart)
     await core.cleanups.remove(work)
-    assert "x/chart" in await _all_of_it(core)
+    assert "runs/x/chart" in await _all_of_it(core)
     assert await _left(core) == runs[1:]
 
 
