@@ -50,6 +50,7 @@ _PLACES: dict[str, tuple[str, ...]] = {
 }
 """What people mean by letters that name no place: many stand for several, and most for half of the year only."""
 _WITHOUT_SUMMER_TIME = {"EST": "America/New_York", "MST": "America/Denver"}
+_TURNED = re.compile(r"Etc/GMT([+-])([1-9]\d?)\Z")
 _OFFSET = re.compile(r"(?:utc|gmt)?\s*[+-]\s*\d{1,2}(?::?\d{2})?\Z", re.IGNORECASE)
 _HINT = "use a name like Europe/Berlin or America/New_York"
 _PROBE = timedelta(days=7)
@@ -77,9 +78,12 @@ def typed_zone(name: str) -> ZoneInfo:
     return zone
 
 
-def without_summer_time(zone: ZoneInfo) -> list[str]:
-    """What somebody should hear who chose letters that stand for the winter's clock all the year."""
-    place = _WITHOUT_SUMMER_TIME.get(zone.key)
+def surprises_of(zone: ZoneInfo) -> list[str]:
+    """What somebody should hear who chose the winter's clock for all the year, or a sign that means its opposite."""
+    place, turned = _WITHOUT_SUMMER_TIME.get(zone.key), _TURNED.match(zone.key)
+    if turned:
+        where = "behind" if turned[1] == "+" else "ahead of"
+        return [f"{zone.key} is {turned[2]} h {where} UTC, whatever its sign seems to say."]
     return [f"{zone.key} has no summer time; {place} has, so choose that for a clock there."] if place else []
 
 

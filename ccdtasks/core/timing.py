@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 from ccdtasks.core.cron import Cron, read_cron
 from ccdtasks.core.oneshot import Once, is_oneshot, placed_twice, read_oneshot, stored_oneshot
-from ccdtasks.core.timezones import moments_of, next_change, wall_of, without_summer_time
+from ccdtasks.core.timezones import moments_of, next_change, surprises_of, wall_of
 from ccdtasks.errors import CcdError
 from ccdtasks.times import local_text
 
@@ -110,7 +110,7 @@ def preview(timing: Timing, start: datetime, count: int) -> Preview:
     times: list[datetime] = []
     while len(times) < count and (following := timing.next_after(times[-1] if times else start)) is not None:
         times.append(following)
-    return Preview(timing, timing.words(), times, [*_remarks(timing, start), *without_summer_time(timing.zone)])
+    return Preview(timing, timing.words(), times, [*_remarks(timing, start), *surprises_of(timing.zone)])
 
 
 def _remarks(timing: Timing, start: datetime) -> list[str]:

@@ -73,6 +73,17 @@ async def test_times_that_were_skipped_or_missed_are_accounted_for(core: Core, c
     assert await alerts(core) == []
 
 
+async def test_what_came_during_a_pause_is_not_expected_afterwards(core: Core, clock: MoveableClock) -> None:
+    await scheduled(core)
+    await core.schedules.pause(ANN, "ticket-checker")
+    clock.advance(hours=3)
+    await core.schedules.resume(ANN, "ticket-checker")
+    for _ in range(3):
+        clock.advance(minutes=1)
+        assert await core.deadman.check() == 0
+    assert await alerts(core) == []
+
+
 async def test_a_schedule_that_was_changed_since_the_last_look_is_looked_at_anew(
     core: Core, clock: MoveableClock
 ) -> None:

@@ -424,6 +424,18 @@ async def test_what_breaks_the_row_of_failures(core: Core, clock: MoveableClock)
     assert (await core.tasks.find(ANN, "ticket-checker")).schedule_failures == 0
 
 
+async def test_a_new_schedule_begins_a_new_row_of_failures(core: Core, clock: MoveableClock) -> None:
+    await scheduled(core, retries={"attempts": 1})
+    for when in ("5 * * * *", "0 * * * *"):
+        for _ in range(4):
+            clock.advance(hours=1)
+            await core.firing.fire_due()
+            await fail(core, await _running(core), Reason.BLOCKED)
+        task = await core.tasks.find(ANN, "ticket-checker")
+        assert (task.schedule_failures, task.paused) == (4, False)
+        await core.schedules.set(ANN, "ticket-checker", when)
+
+
 async def test_attempts_of_one_time_count_as_one_failure(core: Core, clock: MoveableClock) -> None:
     await scheduled(core, "0 7 * * *", retries={"attempts": 3})
     clock.advance(days=1)

@@ -77,5 +77,12 @@ def test_letters_without_summer_time_say_so() -> None:
     assert preview(typed_timing("0 9 * * *", typed_zone("America/New_York"), NOW), NOW, 5).remarks == []
 
 
+def test_a_sign_that_means_its_opposite_is_said() -> None:
+    for name, said in (("Etc/GMT+1", "1 h behind UTC"), ("Etc/GMT-11", "11 h ahead of UTC")):
+        shown = preview(typed_timing("0 9 * * *", typed_zone(name), NOW), NOW, 1)
+        assert shown.remarks == [f"{name} is {said}, whatever its sign seems to say."]
+    assert shown.times[0].hour == 22
+
+
 def test_a_timezone_that_is_gone_is_shown_as_utc() -> None:
     assert local_text(NOW, "Mars/Olympus") == "2026-01-17 15:30 UTC"

@@ -109,7 +109,7 @@ def _with_times(found: Scheduled, what: str) -> Card:
         title=title,
         body=join(
             f"{preview.words}, {text.plain(zone, 60)} time.",
-            f"**Next {'runs' if len(times) > 1 else 'run'}**\n" + "\n".join(times),
+            f"**Next {'runs' if len(times) > 1 else 'run'}**\n" + "\n".join(times) if times else "",
             f"**With**\n{values}" if values else "",
             "\n".join(text.plain(remark, 300) for remark in preview.remarks),
             hint if task.paused else "",
