@@ -64,11 +64,15 @@ class ChainRow:
 
 @dataclass(frozen=True, slots=True)
 class ChainView:
-    """What a summary shows: the tasks in the order in which they ran; `file`: the last task's main file."""
+    """What a summary shows: the tasks in the order in which they ran.
+
+    `ends`: those of them that nothing in the chain runs after; `files`: the main file of each good one of these.
+    """
 
     chain_id: UUID
     rows: Sequence[ChainRow]
-    file: Artifact | None
+    ends: Sequence[ChainRow]
+    files: Sequence[Artifact]
 
 
 class _Next(Enum):
@@ -105,6 +109,10 @@ class _Chain:
     @property
     def is_over(self) -> bool:
         return self.reached <= self.runs.keys() and all(run.status in FINAL for run in self.runs.values())
+
+    def is_followed(self, task_id: UUID) -> bool:
+        """Whether another task of the chain runs after this one."""
+        return any(edge.task_id in self.runs for edge in self.graph.followers(task_id))
 
     def inside(self, task_id: UUID) -> list[Edge]:
         """The edges to upstreams that have or will have a run in this chain."""
@@ -182,12 +190,11 @@ class Chains:
             if not chain.runs:
                 raise NotFound("This chain does not exist.")
             names = await names_of(session, chain.runs.keys())
-            order = chain.graph.order(chain.runs.keys())
-            rows = [ChainRow(names[each], chain.runs[each]) for each in order]
-            last = rows[-1].run
-            is_good = last.status is RunStatus.COMPLETED
-            file = main_file(last, await artifacts_of(session, last.id)) if is_good else None
-        return ChainView(chain_id, rows, file)
+            rows = [ChainRow(names[each], chain.runs[each]) for each in chain.graph.order(chain.runs.keys())]
+            ends = [row for row in rows if not chain.is_followed(row.run.task_id)]
+            good = [row.run for row in ends if row.run.status is RunStatus.COMPLETED]
+            files = [main_file(run, await artifacts_of(session, run.id)) for run in good]
+        return ChainView(chain_id, rows, ends, [file for file in files if file])
 
     async def inputs(self, run_id: UUID) -> Inputs:
         """What the run gets from the tasks it runs after. Raises Invalid when a file that a value names is gone."""
@@ -241,8 +248,9 @@ class Chains:
         elif verdict.next is _Next.RUN:
             try:
                 run = await self._queue(session, chain, task, run)
-            except Invalid as error:
-                await end(session, run, RunStatus.FAILED, f"It did not run: {error.message}")
+            except Invalid as error:  # of any, what it lacks may still come from one that goes on
+                if not any(chain.is_pending(edge) for edge in chain.inside(task_id)):
+                    await end(session, run, RunStatus.FAILED, f"It did not run: {error.message}")
         chain.runs[task_id] = run
 
     async def _revive(self, session: AsyncSession, chain: _Chain, task_id: UUID) -> None:

@@ -142,10 +142,33 @@ async def test_a_chain_is_told_in_each_channel_and_summed_up_once(world: World) 
     assert "✓ **scrape** · done · 0 s" in embed.description
     (file,) = summary.attachments
     assert (file.filename, await file.read()) == ("digest.md", b"# News")
+    linked = await world.alice.click(summary, label="View Full Report")
+    assert "report" in said(linked).lower()
     again = await world.alice.click(summary, label="Run Again")
     assert "on its way" in said(again)
     await finish(world, await world.begin())
     assert (await world.begin()).task_id == (await world.core.tasks.find(SHELL, "analyze")).id
+
+
+async def test_the_summary_of_a_chain_with_two_ends_has_both_answers_and_files(world: World) -> None:
+    news = world.guild.create_text_channel("news")
+    await chain(world, "scrape", "digest")
+    await world.make("alert", "Look")
+    await world.alice.slash(world.lobby, "task-depends-on", task="alert", depends_on="scrape")
+    await world.alice.slash(world.lobby, "task-start", task="scrape")
+    await finish(world, await world.begin())
+    names = {}
+    for claim in (await world.begin(), await world.begin()):
+        names[(await world.core.tasks.load(claim.task_id)).task_name] = claim
+    for name, claim in names.items():
+        file = world.stored(f"{name}.md", name.encode(), ArtifactKind.DOWNLOAD, "text/markdown")
+        await finish(world, claim, file, summary=f"Said by {name}")
+    await world.deliver()
+    (summary,) = news.history()
+    (embed,) = summary.embeds
+    assert embed.title in ("✓ scrape → digest and alert: all done", "✓ scrape → alert and digest: all done")
+    assert {"**digest**: Said by digest", "**alert**: Said by alert"} <= set(embed.description.splitlines())
+    assert {each.filename for each in summary.attachments} == {"digest.md", "alert.md"}
 
 
 async def test_a_chain_that_breaks_is_summed_up_too(world: World) -> None:

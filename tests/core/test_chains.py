@@ -185,6 +185,29 @@ async def test_any_of_several_is_enough(
     assert [name for name, _ in await runs_of(core, chain_id)].count("digest") == 1
 
 
+@pytest.mark.parametrize("late", ["good", "failed"])
+async def test_any_waits_for_the_one_whose_file_it_was_told_to_read(core: Core, clock: MoveableClock, late: str) -> None:
+    await tasks(core, "root", "slow", "quick")
+    await make_task(core, "read", "Read {file}", **ONCE)
+    await link(core, "slow > root", "quick > root")
+    await core.dependencies.add(ANN, "read", "slow", mode="any", values="file:@slow/news.json")
+    await link(core, "read > quick")
+    await core.runs.start(ANN, "root")
+    await finish_next(core, clock, minutes=1)
+    going = [await begin_next(core) for _ in range(2)]
+    by_name = {(await core.tasks.load(each.task_id)).task_name: each for each in going}
+    await finish(core, by_name["quick"])
+    assert (await run_of(core, "read")).status is WAITING
+    clock.advance(minutes=1)
+    if late == "good":
+        await finish(core, by_name["slow"], NEWS)
+        assert await finish_next(core, clock) == "read"
+    else:
+        await finish(core, by_name["slow"], reason=Reason.BLOCKED)
+        assert (await run_of(core, "read")).error_message == "It did not run: slow left no file `news.json`."
+    assert [name for name, _ in await runs_of(core)].count("read") == 1
+
+
 async def test_none_of_any_is_a_failure(core: Core, clock: MoveableClock) -> None:
     await diamond(core)
     await core.dependencies.add(ANN, "digest", "prices", mode="any")

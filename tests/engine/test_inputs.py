@@ -75,12 +75,33 @@ async def test_files_and_result_of_the_run_before_lie_read_only_in_the_folder(en
     await engine.is_clean()
 
 
+async def test_files_of_one_name_from_two_tasks_do_not_take_each_others_place(engine: Engine) -> None:
+    await link(engine, mine="@scrape/prices.csv", other="@shop/prices.csv")
+    await engine.core.tasks.create(SHELL, TaskDraft("shop", "behave: completes", config=ONCE))
+    await engine.core.dependencies.add(SHELL, "shop", "scrape")
+    await engine.core.dependencies.add(SHELL, "read", "shop")
+    scraped = await scrape(engine)
+    await engine.end(await latest(engine, "shop"))
+    read = await latest(engine, "read")
+    host = await folder_of(engine, read)
+    runs = {
+        name: json.loads((host / "inputs" / name / "result.json").read_text())["run_id"] for name in ("scrape", "shop")
+    }
+    assert runs == {"scrape": str(scraped), "shop": str(await latest(engine, "shop"))}
+    given = [each["value"] for each in json.loads((host / "job.json").read_text())["parameters"]]
+    assert given == [f"/run/ccdtasks/host/inputs/{name}/prices.csv" for name in ("scrape", "shop")]
+    assert all((host / "inputs" / name / "prices.csv").is_file() for name in ("scrape", "shop"))
+    await engine.core.runs.stop(SHELL, "read", force=True)
+    await engine.end(read)
+    await engine.is_clean()
+
+
 async def lose(engine: Engine, name: str) -> None:
     """The store loses a file."""
     async with engine.core.db.write() as session:
         artifact = await session.scalar(select(Artifact).where(Artifact.name == name))
         assert artifact
-        artifact.state, artifact.note = ArtifactState.MISSING, "The disk was full."
+        artifact.state, artifact.location, artifact.note = ArtifactState.MISSING, None, "The disk was full."
 
 
 async def test_a_file_that_is_missing_or_too_large_is_told(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:

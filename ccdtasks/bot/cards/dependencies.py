@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+from ccdtasks.amounts import listed
 from ccdtasks.bot import text
 from ccdtasks.bot.cards.card import Button, Card, File, join
+from ccdtasks.bot.cards.result import report
 from ccdtasks.bot.cards.status import BLUE, GREEN, GREY, LOOKS, RED, look_of
 from ccdtasks.core.chains import ChainRow, ChainView
 from ccdtasks.core.dependencies import Added, Tree, TreeEdge, TreeTask
@@ -84,23 +86,36 @@ def drawn(found: Tree) -> dict[str, Any]:
 
 
 def summary(view: ChainView) -> Card:
-    """How a chain ended: each task with sign, status and duration; the last one's main file comes along."""
+    """How a chain ended: each task with sign, status and duration; the main files of the last ones come along."""
     good = [row for row in view.rows if row.run.status is RunStatus.COMPLETED]
     count, is_good = len(view.rows), len(good) == len(view.rows)
-    first, last = (text.plain(view.rows[place].task_name, 80) for place in (0, -1))
+    first = text.plain(view.rows[0].task_name, 80)
+    last = listed(_some([text.plain(row.task_name, 80) for row in view.ends], 2))
     spent_s = sum(row.run.duration_seconds or 0 for row in view.rows)
     overall = f"All {count} tasks are done" if is_good else f"{len(good)} of {count} tasks are done"
     return Card(
         title=f"{'✓' if is_good else '✕'} {first} → {last}: {'all done' if is_good else 'not all done'}",
         body=join(
-            text.plain(_said(view.rows[-1]), 300) if is_good else "",
+            text.clamp("\n".join(_answers(view.ends)), 1500) if is_good else "",
             f"{overall}, {duration_text(spent_s)} of work.",
-            text.clamp("\n".join(_line(row) for row in view.rows), 3000),
+            text.clamp("\n".join(_line(row) for row in view.rows), 2500),
         ),
         colour=GREEN if is_good else RED,
-        artifacts=(view.file,) if view.file else (),
-        buttons=(Button("Run Again", f"run:again:{view.chain_id}", "primary"),),
+        artifacts=tuple(view.files),
+        buttons=(Button("Run Again", f"run:again:{view.chain_id}", "primary"), report(view.ends[-1].run)),
     )
+
+
+def _answers(ends: Sequence[ChainRow]) -> Iterator[str]:
+    """What each of the last tasks says; which one it is, where there are several."""
+    for row in ends:
+        said = text.plain(_said(row), 300)
+        if said:
+            yield f"{_bold(row.task_name)}: {said}" if len(ends) > 1 else said
+
+
+def _some(names: Sequence[str], most: int) -> list[str]:
+    return [*names] if len(names) <= most else [*names[: most - 1], f"{len(names) - most + 1} more"]
 
 
 def _note(each: TreeTask, edges: Sequence[TreeEdge]) -> str:
