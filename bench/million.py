@@ -39,6 +39,7 @@ from ccdtasks.db.enums import Reason, RunStatus, Trigger
 from ccdtasks.db.models import Base, RunEvent, Session, Task, TaskRun
 
 WANTED_P99_MS = 300.0
+FOLDER = Path("~/.cache/ccdtasks/bench").expanduser()
 SIZES = (10_000, 100_000, 1_000_000)
 _TASKS, _OWNERS, _A_DAY = 200, 20, 900
 _BATCH = 10_000
@@ -50,13 +51,14 @@ _STEPS = ("Opening shop.example", "Reading the page", "Clicking Next", "Typing i
 # -- the databases
 
 
-def _path(folder: Path, size: int) -> Path:
+def path_of(folder: Path, size: int) -> Path:
     """Named by the schema too, so that a changed one is made anew."""
     schema = sorted((table.name, sorted(column.name for column in table.c)) for table in Base.metadata.tables.values())
     return folder / f"runs-{size}-{hashlib.sha256(repr(schema).encode()).hexdigest()[:8]}" / "ccdtasks.db"
 
 
-def _config(path: Path) -> Config:
+def config_of(path: Path) -> Config:
+    """That of an instance over one of them."""
     return Config(database=DatabaseConfig(url=f"sqlite:///{path}"), paths=PathsConfig(data_dir=path.parent))
 
 
@@ -69,7 +71,7 @@ async def make(path: Path, size: int) -> None:
         rest.unlink()
     path.parent.mkdir(parents=True, exist_ok=True)
     began, lot = time.monotonic(), random.Random(size)
-    async with open_core(_config(path)) as core:
+    async with open_core(config_of(path)) as core:
         async with core.db.write() as session:
             await session.execute(text("PRAGMA cache_size=-1500000"))
             session.add_all(tasks := [_task(number) for number in range(_TASKS)])
@@ -79,7 +81,7 @@ async def make(path: Path, size: int) -> None:
                 for model, rows in ((TaskRun, runs), (Session, sessions), (RunEvent, events)):
                     await write_rows(session, Insert(model, rows))
         made_s = time.monotonic() - began
-        while await core.metrics.catch_up(1000):
+        while await core.metrics.catch_up():
             pass
         counted_s = time.monotonic() - began - made_s
     connection = sqlite3.connect(path)
@@ -288,7 +290,7 @@ class _Then:
 
 async def measure(path: Path) -> dict[str, list[float]]:
     """Command -> milliseconds of each call, the commands in turn so that none has the cache to itself."""
-    async with open_core(_config(path), _Then()) as core:
+    async with open_core(config_of(path), _Then()) as core:
         async with core.db.read() as session:
             tasks = list(await session.scalars(select(Task).order_by(Task.task_name)))
         commands = Commands(core, tasks, random.Random(1)).all()
@@ -311,7 +313,7 @@ async def main(sizes: list[int], folder: Path) -> None:
     """Makes what is not there, measures, prints."""
     found = {}
     for size in sizes:
-        path = _path(folder, size)
+        path = path_of(folder, size)
         await make(path, size)
         found[size] = await measure(path)
     print(f"{'p50 / p99 in ms':36}" + "".join(f"{size:>17,}" for size in sizes) + f"{'growth':>9}")
@@ -331,6 +333,6 @@ async def main(sizes: list[int], folder: Path) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", type=int, nargs="+", default=list(SIZES))
-    parser.add_argument("--folder", type=Path, default=Path("~/.cache/ccdtasks/bench").expanduser())
+    parser.add_argument("--folder", type=Path, default=FOLDER)
     given = parser.parse_args()
     asyncio.run(main(given.sizes, given.folder))

@@ -18,7 +18,7 @@ from ccdtasks.core.artifacts import ArtifactDraft, Artifacts
 from ccdtasks.core.asking import Asking
 from ccdtasks.core.chains import Chains
 from ccdtasks.core.changes import Changes
-from ccdtasks.core.counting import count_runs
+from ccdtasks.core.counting import count_run
 from ccdtasks.core.facts import MODEL_AUTH, USAGE_LIMIT, Facts, credential_fingerprint
 from ccdtasks.core.lineage import next_attempt
 from ccdtasks.core.moves import move
@@ -159,7 +159,7 @@ class Endings:
         if run.status is RunStatus.COMPLETED:
             _weigh(task, run, changes)
         values = (run.result_data or {}).get("values")
-        await count_runs(session, [(run, task, values)], self._config.schedule.timezone, now)
+        await count_run(session, run, task, values, timezone=self._config.schedule.timezone, now=now)
         retry = await self._retry(session, task, run)
         if outcome.reason is Reason.MODEL_AUTH:
             await self._hold(session, run)

@@ -3,6 +3,7 @@ history: each answer reads a bounded number of rows, however many runs there wer
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
@@ -10,19 +11,19 @@ from typing import Any, Literal
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Select, select
+from sqlalchemy import Select, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import defer
 
 from ccdtasks.config import Config
 from ccdtasks.core.access import Access, Actor
-from ccdtasks.core.counting import ALL, count_runs, scope_of_owner, scope_of_task
+from ccdtasks.core.counting import ALL, Ended, Tally, scope_of_owner, scope_of_task
 from ccdtasks.core.rules import Limit, limit_of
-from ccdtasks.core.sums import Sums
+from ccdtasks.core.sums import COUNTED, Sums
 from ccdtasks.core.taskconfig import read_config
 from ccdtasks.core.tasks import Tasks
 from ccdtasks.core.text import clean_line
 from ccdtasks.db import Database
+from ccdtasks.db.bulk import among
 from ccdtasks.db.enums import RunStatus
 from ccdtasks.db.models import MetricRollup, RunValue, Task, TaskRun
 from ccdtasks.errors import NotFound
@@ -36,7 +37,8 @@ _SHOWN_DAYS_MIN = 7
 _MONTHS_MAX = 600
 _POINTS_MAX = 2000
 _RECENT_RUNS = 50
-_UNCOUNTED_LOOKED_AT = 300
+_COUNTED_AT_ONCE = 1000
+_READ_AT_ONCE = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,19 +131,22 @@ class Metrics:
             names = await _names(session, task.id)
         return [name for name in names if typed.casefold() in name.casefold()][:limit]
 
-    async def catch_up(self, limit: int = _UNCOUNTED_LOOKED_AT) -> int:
+    async def catch_up(self, limit: int = _COUNTED_AT_ONCE) -> int:
         """Adds runs that ended before there were sums, the newest first; returns how many were added."""
         async with self._db.read() as session:
-            if await session.scalar(_uncounted(select(TaskRun.id), 1)) is None:
-                return 0
+            ended = await _ended(session, limit)
+        if not ended:
+            return 0
+        tally = await asyncio.to_thread(Tally.of, ended, self._timezone)
         async with self._db.write() as session:
-            large = (TaskRun.result_data, TaskRun.error_stacktrace, TaskRun.result_summary)
-            query = select(TaskRun, Task, TaskRun.result_data["values"]).join(Task, Task.id == TaskRun.task_id)
-            query = query.options(*(defer(column, raiseload=True) for column in large))
-            query = _uncounted(query, limit).with_for_update(of=TaskRun)
-            ended = [(run, task, values) for run, task, values in await session.execute(query)]
-            await count_runs(session, ended, self._timezone, self._clock.now())
-        return len(ended)
+            ids = [each.run.id for each in ended]
+            mine = update(TaskRun).where(among(TaskRun.id, "ids"), TaskRun.counted_at.is_(None))
+            mine = mine.values(counted_at=self._clock.now()).returning(TaskRun.id)
+            counted = set(await (await session.connection()).scalars(mine, {"ids": ids}))
+            if len(counted) < len(ids):  # somebody else counted or removed some meanwhile
+                tally = Tally.of([each for each in ended if each.run.id in counted], self._timezone)
+            await tally.write(session)
+        return len(counted)
 
     def _scope_of(self, actor: Actor) -> str:
         return ALL if self._access.is_admin(actor) else scope_of_owner(actor.user_id)
@@ -194,6 +199,15 @@ async def _names(session: AsyncSession, task_id: UUID) -> list[str]:
         .limit(_RECENT_RUNS)
     )
     return sorted(await session.scalars(select(RunValue.name).where(RunValue.run_id.in_(recent)).distinct()))
+
+
+async def _ended(session: AsyncSession, limit: int) -> list[Ended]:
+    """Runs that are not in the sums, read in small parts, so that others get their turn on the loop."""
+    columns = [getattr(TaskRun, name) for name in COUNTED]
+    values = TaskRun.result_data["values"].label("found")
+    query = select(*columns, Task.schedule_timezone, values).join(Task, Task.id == TaskRun.task_id)
+    found = await session.stream(_uncounted(query, limit).execution_options(yield_per=_READ_AT_ONCE))
+    return [Ended(row, row.schedule_timezone, row.found) async for part in found.partitions() for row in part]
 
 
 def _uncounted(query: Select[Any], limit: int) -> Select[Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
@@ -12,7 +12,7 @@ from ccdtasks.core.guestlog import count
 from ccdtasks.core.histogram import Histogram, add_to, bar_of, percentile
 from ccdtasks.core.text import clean_line
 from ccdtasks.db.enums import RunStatus
-from ccdtasks.db.models import MetricRollup, TaskRun
+from ccdtasks.db.models import MetricRollup
 
 STEPS_KEPT = 20
 _MODELS_KEPT = 20
@@ -59,8 +59,11 @@ class Sums:
     steps: dict[str, list[int]] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, run: TaskRun) -> Sums:
-        """The sums of one run that has ended; nothing for a wish that was taken back before it began."""
+    def of(cls, run: Any) -> Sums:
+        """The sums of one run that has ended (a row of what `COUNTED` names will do).
+
+        Nothing for a wish that was taken back before it began.
+        """
         if run.status is RunStatus.CANCELLED and run.started_at is None:
             return cls()
         used = run.tokens_used or {}
@@ -109,7 +112,7 @@ class Sums:
 
     def as_columns(self) -> dict[str, Any]:
         """The values of a row of `metric_rollups`."""
-        return asdict(self)
+        return {name: getattr(self, name) for name in NAMES}
 
     @property
     def success_rate(self) -> float | None:
@@ -136,6 +139,13 @@ class Sums:
         heaviest = sorted(self.steps.items(), key=lambda item: -item[1][1])[:limit]
         return [Step(title, *numbers) for title, numbers in heaviest]
 
+
+COUNTED = (
+    "id", "task_id", "owner_user_id", "retry_of", "status", "reason", "started_at", "completed_at", "duration_seconds",
+    "compute_time_seconds", "pages_loaded", "page_load_ms", "http_requests_made", "failed_requests",
+    "data_transferred_bytes", "api_calls_made", "tokens_used", "cost_usd", "step_timings",
+)  # fmt: skip
+"""What of a run has to be known to count it."""
 
 NAMES = tuple(Sums.__dataclass_fields__)
 _COUNTED = NAMES[: NAMES.index("cost_usd") + 1]

@@ -18,7 +18,7 @@ _log = logging.getLogger(__name__)
 
 _LOOK_EVERY_S = 5.0
 _REST_S = 60.0
-_PAUSE_S = 0.2  # between pieces, so that those who have work to do find the database free
+_PAUSE_S = 0.1  # between pieces, so that those who have work to do find the database free
 
 
 class Archivist(Protocol):

@@ -14,7 +14,7 @@ from sqlalchemy import delete, select, update
 from ccdtasks.core import Core
 from ccdtasks.core.access import SHELL
 from ccdtasks.core.claims import Claim
-from ccdtasks.core.counting import count_runs
+from ccdtasks.core.counting import count_run
 from ccdtasks.core.endings import Outcome
 from ccdtasks.core.histogram import add_to, bar_of, percentile
 from ccdtasks.core.sums import STEPS_KEPT
@@ -180,7 +180,8 @@ async def test_a_run_is_counted_once_however_often_it_is_handed_over(core: Core,
     async with core.db.write() as session:
         run = await session.get_one(TaskRun, claim.run_id)
         task = await session.get_one(Task, claim.task_id)
-        await count_runs(session, [(run, task, {"price": {"number": 1}})] * 2, "UTC", clock.now())
+        for _ in range(2):
+            await count_run(session, run, task, {"price": {"number": 1}}, timezone="UTC", now=clock.now())
     assert (await core.metrics.of(ANN, "ticket-checker")).total.runs == 1
 
 
