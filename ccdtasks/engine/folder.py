@@ -46,6 +46,11 @@ class RunFolder:
         return self.path / "instance"
 
     @property
+    def model_word(self) -> Path:
+        """What the model's API said last, for a process that takes the session up again."""
+        return self.path / "model.json"
+
+    @property
     def model_socket(self) -> Path:
         """Where the model gateway of this session listens."""
         return self.host / "model.sock"
@@ -95,7 +100,7 @@ class RunFolders:
             for part, mode in ((folder.host, 0o755), (folder.host / "inputs", 0o755), (folder.guest.path, 0o777)):
                 part.mkdir(exist_ok=True)
                 part.chmod(mode)  # whatever the umask is
-            _write(folder.host / "job.json", json.dumps(job, ensure_ascii=False, indent=1))
+            write_whole(folder.host / "job.json", json.dumps(job, ensure_ascii=False, indent=1))
         return folder
 
     def names(self) -> list[str]:
@@ -105,7 +110,7 @@ class RunFolders:
     def remove(self, name: str) -> bool:
         """Removes a folder; False when some of what the guest left resists, because another user owns it (rootless)."""
         folder = self.folder(name)
-        for part in (folder.guest.path, folder.host):
+        for part in (folder.guest.path, folder.host, folder.model_word):
             _remove_tree(part)
             if os.path.lexists(part):
                 return False
@@ -165,7 +170,8 @@ def _remove_tree(path: Path) -> None:
     subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)
 
 
-def _write(path: Path, text: str) -> None:
+def write_whole(path: Path, text: str) -> None:
+    """Writes a file of ours, synced; after a crash it is the old one or the new one."""
     temporary = path.with_suffix(".tmp")
     with temporary.open("w", encoding="utf-8") as file:
         os.fchmod(file.fileno(), 0o644)

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import json
+import logging
 from collections.abc import Mapping
 from dataclasses import asdict
+from datetime import datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 from ccdtasks.core.claims import Claim
-from ccdtasks.engine.folder import RunFolder
+from ccdtasks.engine.folder import RunFolder, write_whole
 from ccdtasks.engine.job import Brief
 from ccdtasks.engine.outcome import ModelSaid
 from ccdtasks.engine.parts import Parts, stubbornly
 from ccdtasks.gateways.egress import Refusal, ServedEgress
 from ccdtasks.gateways.model import ServedModel, Usage
 
+_log = logging.getLogger(__name__)
+
 _NOTES_MAX = 200
+_NO_WORD = {"auth_failed": False, "lacks_credit": False, "limited_until": None}
 
 
 class Gates:
@@ -33,6 +40,8 @@ class Gates:
         self._usage_changed = False
         self._refusals: list[Refusal] = []
         self._noted = 0
+        self._word_path: Path | None = None
+        self._word: Mapping[str, Any] = _NO_WORD
 
     async def open(self, folder: RunFolder, brief: Brief) -> None:
         """Opens both sockets. Raises `Unavailable("disk")` and what the gateways raise."""
@@ -41,6 +50,11 @@ class Gates:
             self._before, self._before_usd = session.usage or {}, session.cost_usd
             self._egress_before = session.egress or {}
         self._model = await self._parts.model.serve(folder.model_socket, brief.grant(), self._used)
+        self._word_path = folder.model_word
+        self._word = await self._parts.offload(_read_word, folder.model_word)
+        until = self._word["limited_until"]
+        self._model.auth_failed, self._model.lacks_credit = self._word["auth_failed"], self._word["lacks_credit"]
+        self._model.limited_until = datetime.fromisoformat(until) if until else None
         self._egress = await self._parts.egress.serve(folder.egress_socket, brief.policy(), self._refused)
 
     def model_said(self) -> ModelSaid:
@@ -67,6 +81,7 @@ class Gates:
     async def report(self) -> None:
         """Writes what was used and refused since the last report."""
         claims = self._parts.core.claims
+        await self._keep_word()
         if self._egress is not None:
             self._count_egress(self._egress)
         if self._usage_changed and self._model is not None and self._egress is not None:
@@ -84,6 +99,19 @@ class Gates:
         """The final account, whatever changed."""
         self._usage_changed = True
         await self.report()
+
+    async def _keep_word(self) -> None:
+        """What the API said last outlives us: how the run ends may be judged by the process after this one."""
+        said, path = self.model_said(), self._word_path
+        until = said.limited_until.isoformat() if said.limited_until else None
+        word = {"auth_failed": said.auth_failed, "lacks_credit": said.lacks_credit, "limited_until": until}
+        if word == self._word or path is None:
+            return
+        try:
+            await self._parts.offload(write_whole, path, json.dumps(word))
+            self._word = word
+        except OSError as error:
+            _log.warning("run %s: the model's last word is not kept: %s", self._claim.run_id, error.strerror)
 
     def _used(self, usage: Usage) -> None:
         """One more piece of what the model was asked and answered."""
@@ -125,6 +153,13 @@ class Gates:
     def _cost_usd(self) -> Decimal:
         used = self._model.total.values() if self._model else ()
         return self._before_usd + sum((usage.cost_usd for usage in used), start=Decimal(0))
+
+
+def _read_word(path: Path) -> Mapping[str, Any]:
+    try:
+        return {**_NO_WORD, **json.loads(path.read_text())}
+    except FileNotFoundError:
+        return _NO_WORD
 
 
 def _numbers(usage: Usage) -> dict[str, int]:

@@ -2,7 +2,8 @@
 
 python -m tests.journeys.serve_with_crashes CONFIG.toml Claims.created:before
 
-`run_forked` is the same for a process that was forked from one that has imported everything: it starts at once.
+`run_forked` is the same for a process that was forked from one that has imported everything: it starts at once. It can
+also record which acts of the core have committed and which calls Podman got, so that no step of a run is left out here.
 """
 
 from __future__ import annotations
@@ -13,19 +14,25 @@ import inspect
 import os
 import signal
 import sys
+from contextvars import ContextVar
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
+
+from sqlalchemy import Engine, event
 
 from ccdtasks.adapters.podman import Podman
 from ccdtasks.app import serve
 from ccdtasks.config import load_config
+from ccdtasks.core import Core
 from ccdtasks.core.claims import Claims
+from ccdtasks.core.interventions import Interventions
+from ccdtasks.core.trends import Charting
 from ccdtasks.engine.folder import RunFolders
 from ccdtasks.engine.gates import Gates
 from ccdtasks.engine.keeping import Keeper
 from ccdtasks.engine.parts import Patience
 
-PLACES = {place.__name__: place for place in (Claims, Gates, Keeper, Podman, RunFolders)}
+PLACES = {each.__name__: each for each in (Charting, Claims, Gates, Interventions, Keeper, Podman, RunFolders)}
 QUICK = Patience(launch_s=20, stop_s=2, busy_poll_s=0.02, idle_poll_s=0.05, look_s=0.1, weigh_s=0.5)
 
 
@@ -58,6 +65,34 @@ def crash_at(point: str) -> None:
     setattr(owner, method_name, functools.wraps(method)(double))
 
 
+def record_steps(path: Path) -> None:
+    """Writes a line for each commit, with the act of the core that made it, and for each call of Podman."""
+    act: ContextVar[str | None] = ContextVar("act", default=None)
+
+    def note(name: str) -> None:
+        with path.open("a") as steps:
+            steps.write(f"{name}\n")
+
+    def wrapped(owner: type, name: str, method: Any) -> Any:
+        @functools.wraps(method)
+        async def noted(self: Any, *arguments: Any, **named: Any) -> Any:
+            if owner is Podman:
+                note(f"Podman.{name}")
+            token = act.set(act.get() or f"{owner.__name__}.{name}")
+            try:
+                return await method(self, *arguments, **named)
+            finally:
+                act.reset(token)
+
+        return noted
+
+    for owner in {Podman, *get_type_hints(Core).values()}:
+        for name, method in list(vars(owner).items()):
+            if inspect.iscoroutinefunction(method) and not name.startswith("_"):
+                setattr(owner, name, wrapped(owner, name, method))
+    event.listen(Engine, "commit", lambda _: note(act.get() or "unknown"))
+
+
 def run(config_path: str, point: str | None = None) -> None:
     """The service, until it is killed or told to end."""
     if point:
@@ -65,8 +100,10 @@ def run(config_path: str, point: str | None = None) -> None:
     asyncio.run(serve(load_config(Path(config_path)).config, patience=QUICK))
 
 
-def run_forked(config_path: str, log_path: str, point: str | None) -> None:
-    """The target of a forked process; what it says goes to the end of the log."""
+def run_forked(config_path: str, log_path: str, point: str | None, steps: Path | None = None) -> None:
+    """The target of a forked process; what it says goes to the end of the log, its steps into a file."""
+    if steps is not None:
+        record_steps(steps)
     log = os.open(log_path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     for stream in (1, 2):
         os.dup2(log, stream)

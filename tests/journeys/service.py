@@ -66,9 +66,9 @@ class Instance:
             process.wait(60)
 
     @contextmanager
-    def forked(self, point: str | None = None) -> Iterator[ForkServerProcess]:
-        """The service in a process that starts at once, and kills itself at `point`."""
-        arguments = (str(self.config_path), str(self.folder / "serve.log"), point)
+    def forked(self, point: str | None = None, steps: Path | None = None) -> Iterator[ForkServerProcess]:
+        """The service in a process that starts at once, and kills itself at `point`; or it records its `steps`."""
+        arguments = (str(self.config_path), str(self.folder / "serve.log"), point, steps)
         process = _FORKS.Process(target=run_forked, args=arguments)
         process.start()
         try:

@@ -9,6 +9,7 @@ import signal
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from uuid import UUID
 
@@ -18,13 +19,17 @@ from sqlalchemy import select, text
 from ccdtasks.adapters.podman import Podman
 from ccdtasks.core import Core
 from ccdtasks.core.access import SHELL
+from ccdtasks.core.facts import MODEL_AUTH
+from ccdtasks.core.interventions import Answer
 from ccdtasks.core.runs import RunView
-from ccdtasks.db.enums import RunStatus
+from ccdtasks.db.enums import ArtifactKind, Reason, RunStatus
 from ccdtasks.db.models import DiscordMessage, Session
+from ccdtasks.demo.shop import served
 from ccdtasks.engine.folder import RunFolders
+from tests.doubles.messages_api import MessagesApi, Refuse
 from tests.doubles.podman import guest_image, podman_service
 from tests.invariants import Seen, check_invariants, nothing_is_left
-from tests.journeys.service import Instance, end, instance, start
+from tests.journeys.service import Instance, end, instance, start, when
 
 pytestmark = [pytest.mark.image, pytest.mark.slow]
 
@@ -34,6 +39,8 @@ BEFORE_ANY_CONTAINER = (
     "RunFolders.create:before",
     "RunFolders.create:after",
     "Gates.open:after",
+    "Podman.list:before",
+    "Podman.list:after",
     "Podman.inspect:before",
     "Podman.create:before",
 )
@@ -60,6 +67,24 @@ WITH_A_CONTAINER = (
     "Claims.removed:before",
     "Claims.removed:after",
 )
+OF_SOME_RUNS = {
+    "stops": [f"Podman.{act}:{moment}" for act in ("stop", "kill") for moment in ("before", "after")],
+    "long results": ["Claims.take_result:before", "Claims.take_result:after"],
+    "charts": ["Charting.drawn:before", "Charting.drawn:after"],
+    "answers": ["Interventions.told:before", "Interventions.told:after"],
+    "limits": ["Claims.requeue:before", "Claims.requeue:after"],
+    "refusals": ["Claims.note:before", "Claims.note:after"],
+    "deaths": ["Podman.logs:before", "Podman.logs:after"],
+}
+_INTRUDER = "behave: tries-to-get-out {targets}"
+TRIED_ELSEWHERE = {
+    "Facts.instance_id": "the first act of an empty database; names nothing yet",
+    "Firing.fire_due": "test_a_pass_that_dies_before_its_commit_leaves_the_time_due",
+    "Podman.close": "ends no container, and the last thing that a process does",
+    "Facts.release": "test_the_queue_says_that_memory_is_short",
+    "Queue.tell_places": "test_cards_are_told_their_place_only_when_it_changed",
+}
+"""Commits of the service beside a run: the test, or why nothing can be lost."""
 
 
 @pytest.fixture(scope="module")
@@ -151,6 +176,167 @@ async def test_killed_at_a_step(box: Instance, podman_socket: Path, point: str) 
 @pytest.mark.parametrize("point", ["Claims.claim_next:after", "Podman.create:after", "Claims.finish:before"])
 async def test_killed_at_a_step_with_postgres(box: Instance, podman_socket: Path, point: str) -> None:
     await _killed_at(box, podman_socket, point)
+
+
+async def _again(core: Core, box: Instance, podman_socket: Path, run_id: UUID) -> RunView:
+    """What the service that was killed began is finished by the next one."""
+    await _holds(core, box, podman_socket, {})
+    with box.forked():
+        view = await end(core, run_id)
+    await _holds(core, box, podman_socket, {})
+    await _is_done(core, box, podman_socket)
+    return view
+
+
+async def _dies(box: Instance, process: ForkServerProcess) -> None:
+    await asyncio.to_thread(process.join, 60)
+    assert process.exitcode == -signal.SIGKILL, box.log()
+
+
+@pytest.mark.parametrize("point", OF_SOME_RUNS["stops"])
+async def test_killed_while_a_run_is_stopped(box: Instance, podman_socket: Path, point: str) -> None:
+    async with box.core() as core:
+        run_id = await start(core, "chore", "behave: ignores-everybody")
+        with box.forked(point) as process:
+            await _until_running(core, run_id)
+            await core.runs.stop(SHELL, str(run_id))
+            await _dies(box, process)
+        view = await _again(core, box, podman_socket, run_id)
+        assert view.run.status is RunStatus.CANCELLED
+
+
+@pytest.mark.parametrize("point", OF_SOME_RUNS["long results"])
+async def test_killed_while_a_long_result_is_taken(box: Instance, podman_socket: Path, point: str) -> None:
+    async with box.core() as core:
+        run_id = await start(core, "chore", "behave: finds-a-lot")
+        with box.forked(point) as process:
+            await _dies(box, process)
+        view = await _again(core, box, podman_socket, run_id)
+        assert (view.run.status, view.run.attempt) == (RunStatus.COMPLETED, 1)
+        result = await core.runs.result(run_id)
+        assert result is not None
+        assert len(result.items) == 2000
+
+
+@pytest.mark.parametrize("point", OF_SOME_RUNS["charts"])
+async def test_killed_while_a_chart_is_drawn(box: Instance, podman_socket: Path, point: str) -> None:
+    """The result was told already; its chart follows once."""
+    async with box.core() as core:
+        first = await start(core, "chore", "behave: completes")
+        with box.forked():
+            await end(core, first)
+        run_id = (await core.runs.again(SHELL, first)).run.id
+        with box.forked(point) as process:
+            await _dies(box, process)
+        await _holds(core, box, podman_socket, {})
+        with box.forked():
+            view = await when(
+                core, run_id, lambda view: not view.run.chart_wanted and view.run.completed_at is not None
+            )
+            await end(core, run_id)
+        assert [each.name for each in view.artifacts if each.kind is ArtifactKind.CHART] == ["chart.png"]
+        await _holds(core, box, podman_socket, {})
+        await _is_done(core, box, podman_socket)
+
+
+@pytest.mark.parametrize("point", OF_SOME_RUNS["answers"])
+async def test_killed_while_an_answer_is_told(box: Instance, podman_socket: Path, point: str) -> None:
+    async with box.core() as core:
+        run_id = await start(core, "chore", "behave: needs-a-person")
+        with box.forked(point) as process:
+            await when(core, run_id, lambda view: view.run.status is RunStatus.NEEDS_HUMAN)
+            await core.interventions.answer(SHELL, str(run_id), Answer("answered", choice=1))
+            await _dies(box, process)
+        view = await _again(core, box, podman_socket, run_id)
+        assert (view.run.status, view.run.result_summary) == (RunStatus.COMPLETED, "Chosen: blue")
+
+
+@asynccontextmanager
+async def _refused_by_claude(podman_socket: Path, template: Path, refusal: Refuse) -> AsyncIterator[Instance]:
+    async with served(MessagesApi(refusal).app()) as port:
+        tables = {"claude": {"base_url": f"http://127.0.0.1:{port}"}}
+        with instance(podman_socket, guest_image(), tables) as box:
+            (box.folder / "d").mkdir(mode=0o700)
+            shutil.copy(template, box.folder / "d/ccdtasks.db")
+            yield box
+
+
+async def test_killed_before_a_refused_key_is_told(podman_socket: Path, sqlite_template: Path) -> None:
+    """What our gateway heard holds the queue, though another process judges the run."""
+    refusal = Refuse(401, "authentication_error")
+    async with _refused_by_claude(podman_socket, sqlite_template, refusal) as box, box.core() as core:
+        run_id = await start(core, "chore", "behave: model-auth", {"retries": {"attempts": 3}})
+        with box.forked("Claims.finish:before") as process:
+            await _dies(box, process)
+        view = await _again(core, box, podman_socket, run_id)
+        assert (view.run.status, view.run.reason) == (RunStatus.FAILED, Reason.MODEL_AUTH)
+        assert MODEL_AUTH in await core.facts.holds()
+
+
+@pytest.mark.parametrize("point", OF_SOME_RUNS["limits"])
+async def test_killed_while_a_run_is_put_off(podman_socket: Path, sqlite_template: Path, point: str) -> None:
+    """It waits for the end of the limit, told once, at no cost of an attempt, whichever process heard of it."""
+    limit = Refuse(429, "rate_limit_error", headers={"retry-after": "7200"})
+    async with _refused_by_claude(podman_socket, sqlite_template, limit) as box, box.core() as core:
+        run_id = await start(core, "chore", "behave: usage-limit")
+        with box.forked(point) as process:
+            await _dies(box, process)
+        await _holds(core, box, podman_socket, {})
+        with box.forked():
+            view = await when(core, run_id, lambda view: bool(view.session and view.session.removed_at))
+        assert (view.run.status, view.run.attempt, view.artifacts) == (RunStatus.QUEUED, 1, [])
+        async with core.db.read() as session:
+            alerts = await session.scalars(select(DiscordMessage.key).where(DiscordMessage.task_run_id.is_(None)))
+            assert len([key for key in alerts if key.startswith("alert:usage_limit")]) == 1
+        await core.runs.stop(SHELL, str(run_id))
+        await _is_done(core, box, podman_socket)
+
+
+@pytest.mark.parametrize("point", OF_SOME_RUNS["refusals"])
+async def test_killed_while_a_refusal_is_noted(box: Instance, podman_socket: Path, point: str) -> None:
+    async with box.core() as core:
+        run_id = await start(core, "chore", _INTRUDER, targets="10.1.2.3:80")
+        with box.forked(point) as process:
+            await _dies(box, process)
+        view = await _again(core, box, podman_socket, run_id)
+        assert view.run.status is RunStatus.COMPLETED
+
+
+@pytest.mark.parametrize("point", OF_SOME_RUNS["deaths"])
+async def test_killed_while_the_output_of_a_dead_session_is_read(
+    box: Instance, podman_socket: Path, point: str
+) -> None:
+    async with box.core() as core:
+        run_id = await start(core, "chore", "behave: crashes")
+        with box.forked(point) as process:
+            await _dies(box, process)
+        view = await _again(core, box, podman_socket, run_id)
+        assert (view.run.status, view.run.reason) == (RunStatus.FAILED, Reason.SESSION_CRASHED)
+        assert "container.log" in {artifact.name for artifact in view.artifacts}
+
+
+async def test_no_step_of_a_run_is_left_out(box: Instance, tmp_path: Path) -> None:
+    """Each commit and each call of Podman in these lives is one that is killed at above, or named with its reason."""
+    steps = tmp_path / "steps"
+    async with box.core() as core:
+        lives = ["completes", "crashes", "ignores-everybody", "finds-a-lot", "needs-a-person"]
+        runs = {life: await start(core, f"chore-{life}", f"behave: {life}") for life in lives}
+        runs["intruder"] = await start(core, "chore-intruder", _INTRUDER, targets="10.1.2.3:80")
+        with box.forked(steps=steps):
+            await end(core, runs["completes"])
+            await when(core, runs["needs-a-person"], lambda view: view.run.status is RunStatus.NEEDS_HUMAN)
+            await core.interventions.answer(SHELL, str(runs["needs-a-person"]), Answer("answered", choice=0))
+            await _until_running(core, runs["ignores-everybody"])
+            await core.runs.stop(SHELL, str(runs["ignores-everybody"]))
+            again = (await core.runs.again(SHELL, runs["completes"])).run.id
+            await when(core, again, lambda view: any(each.kind is ArtifactKind.CHART for each in view.artifacts))
+            for run_id in runs.values():
+                await end(core, run_id)
+    every = [*BEFORE_ANY_CONTAINER, *WITH_A_CONTAINER, *(point for some in OF_SOME_RUNS.values() for point in some)]
+    seen, killed = set(steps.read_text().split()), {point.partition(":")[0] for point in every}
+    assert len(every) > 40
+    assert seen - killed - TRIED_ELSEWHERE.keys() == set()
+    assert {"Claims.finish", "Claims.record", "Charting.drawn", "Podman.create"} <= seen, "nothing was recorded"
 
 
 @pytest.mark.parametrize(
