@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 from sqlalchemy import select
 
@@ -337,17 +338,16 @@ def b1_what_was_spent_is_counted(world: World) -> None:
 
 
 def b2_a_budget_is_told_once(world: World) -> None:
+    """From 80 % on each share of a budget is told once in its day or month, and no share is passed over in silence."""
     told = [each.key for each in world.messages if each.key.startswith(("budget:day:", "budget:month:"))]
     assert not _more_than_once(told)
-    limit_usd, spent = world.limits.budget_usd_per_user_month, dict[tuple[str, str], Decimal]()
+    spent: dict[tuple[str, Decimal], Decimal] = {}
     for run in world.runs:
-        if run.started_at is not None and run.cost_usd:
-            of = (run.owner_user_id, f"{run.started_at:%Y-%m}")
-            spent[of] = spent.get(of, Decimal(0)) + run.cost_usd
-    for (owner, month), usd in spent.items() if limit_usd is not None else ():
-        shares = [share for share in (80, 100) if usd * 100 >= limit_usd * share]
-        keys = {f"budget:month:{owner}:{month}:{share}" for share in range(shares[-1], 101)} if shares else set()
-        assert not keys or keys & set(told), f"{owner} spent {usd} in {month}, and nobody was told"
+        for budget in _budgets_of(world, run) if run.started_at and run.cost_usd else ():
+            spent[budget] = spent.get(budget, Decimal(0)) + (run.cost_usd or Decimal(0))
+    for (key, limit_usd), usd in spent.items():
+        share = next((share for share in (100, 80) if usd * 100 >= limit_usd * share), None)
+        assert share is None or {f"{key}:{share}", f"{key}:100"} & set(told), f"{key}: {usd} spent, and nobody was told"
 
 
 def n1_a_phone_is_called_once_for_each_cause(world: World) -> None:
@@ -485,6 +485,17 @@ def _kept(core: Core) -> set[str]:
 
 def _found(run: TaskRun) -> str:
     return f"{run.result_data} {run.news} {run.final_url}"
+
+
+def _budgets_of(world: World, run: TaskRun) -> list[tuple[str, Decimal]]:
+    """The keys and limits of the budgets from which a run that started has spent."""
+    assert run.started_at is not None
+    task, month_usd = world.tasks[run.task_id], world.limits.budget_usd_per_user_month
+    day_usd = read_config(task.config).budget_usd_per_day
+    day = run.started_at.astimezone(ZoneInfo(task.schedule_timezone)).date()
+    month = f"{run.owner_user_id}:{run.started_at:%Y-%m}"
+    found = [(f"budget:day:{task.id}:{day}", day_usd), (f"budget:month:{month}", month_usd)]
+    return [(key, limit_usd) for key, limit_usd in found if limit_usd is not None]
 
 
 def _is_echo(run: TaskRun) -> bool:
