@@ -105,17 +105,19 @@ async def test_a_spent_month_says_until_when(server: PushoverServer, client: Pus
 
 
 async def test_what_may_be_repeated_says_whether_it_may_have_been_taken(server: PushoverServer) -> None:
-    client = Pushover(TOKEN, server.config["api_url"], timeout_s=0.2)
-    for misbehave, error in (
-        (server.break_down, Unavailable),
-        (server.talk_nonsense, Unavailable),
-        (server.never_answer, NoAnswer),
-        (server.drop_after_acceptance, NoAnswer),
+    client = Pushover(TOKEN, server.config["api_url"])
+    hasty = Pushover(TOKEN, server.config["api_url"], timeout_s=0.2)
+    for misbehave, asks, error in (
+        (server.break_down, client, Unavailable),
+        (server.talk_nonsense, client, Unavailable),
+        (server.never_answer, hasty, NoAnswer),
+        (server.drop_after_acceptance, client, NoAnswer),
     ):
         misbehave()
         with pytest.raises(Unavailable) as away:
-            await client.send(HELLO)
+            await asks.send(HELLO)
         assert type(away.value) is error
+    await hasty.close()
     await server.go_down()
     with pytest.raises(Unavailable, match="cannot be reached") as away:
         await client.send(HELLO)

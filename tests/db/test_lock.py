@@ -52,7 +52,7 @@ async def test_a_killed_instance_leaves_no_lock(database_url: str) -> None:
             async with instance_lock(database_url):
                 pass
         holder.kill()
-    async with instance_lock(database_url, wait_s=5):
+    async with instance_lock(database_url, wait_s=30):
         pass
 
 
@@ -77,7 +77,7 @@ async def test_a_lock_that_went_with_its_connection_is_taken_again(database_url:
 async def test_who_lost_the_lock_to_another_instance_ends(database_url: str) -> None:
     async with instance_lock(database_url) as lock:
         await _sql(database_url, f"SELECT pg_terminate_backend({await _holder(database_url)})")
-        async with instance_lock(database_url, wait_s=5):
+        async with instance_lock(database_url, wait_s=30):
             with pytest.raises(Conflict, match="Another ccdtasks"):
                 async with asyncio.timeout(30):
                     await lock.keep(look_every_s=0.02)

@@ -68,7 +68,7 @@ async def test_cancelled_writers_leave_no_lock(db: Database) -> None:
             writer.cancel()
         await asyncio.gather(*writers, return_exceptions=True)
     before = await _counter(db)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await _add(db, 1)
     assert await _counter(db) == before + 1
 
@@ -178,5 +178,5 @@ def test_threads_of_the_driver_end(sqlite_template: object) -> None:
     before = set(threading.enumerate())
     asyncio.run(use())
     for thread in set(threading.enumerate()) - before:
-        thread.join(timeout=5)
+        thread.join(timeout=30)
         assert not thread.is_alive()

@@ -24,6 +24,6 @@ async def nothing_left_over() -> AsyncIterator[None]:
     """Fails a test that leaves a task behind."""
     before = asyncio.all_tasks()
     yield
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while left := asyncio.all_tasks() - before - {asyncio.current_task()}:
             await asyncio.wait(left)

@@ -468,7 +468,7 @@ async def test_a_head_without_end_is_refused(folder: Path, request_: bytes) -> N
 
 
 async def test_a_head_or_hello_that_never_ends_is_given_up(folder: Path) -> None:
-    hasty = Timeouts(handshake_s=0.05)
+    hasty = Timeouts(handshake_s=0.5)
     async with Internet() as internet, session(folder, internet, timeouts=hasty) as inside:
         assert (await inside.ask(b"GET http://a.exa")).startswith(b"HTTP/1.1 408 ")
         reader, writer, _ = await inside.connect("shop.example:443")
@@ -478,7 +478,7 @@ async def test_a_head_or_hello_that_never_ends_is_given_up(folder: Path) -> None
 
 
 async def test_an_idle_tunnel_is_closed(folder: Path) -> None:
-    async with Internet() as internet, session(folder, internet, timeouts=Timeouts(idle_s=0.05)) as inside:
+    async with Internet() as internet, session(folder, internet, timeouts=Timeouts(idle_s=0.5)) as inside:
         reader, writer, _ = await inside.connect("shop.example:443")
         writer.write(HELLO)
         await reader.readexactly(len(HELLO))

@@ -246,7 +246,7 @@ async def test_a_stream_that_breaks_looks_broken_and_is_metered(
 ) -> None:
     text = "x" * 400
     upstream.then(Streams(texts=(text, "more"), cut=not silent, hold=asyncio.Event() if silent else None))
-    async with session(folder, upstream.url, silence_s=0.1 if silent else 120.0) as client:
+    async with session(folder, upstream.url, silence_s=0.5 if silent else 120.0) as client:
         with pytest.raises(aiohttp.ClientPayloadError):
             await client.ask()
         if silent:

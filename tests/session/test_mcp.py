@@ -43,7 +43,7 @@ class Client:
         self.writer.write(json.dumps({**message, **({"id": request_id} if request_id else {})}).encode() + b"\n")
 
     async def receive(self) -> dict[str, Any]:
-        message: dict[str, Any] = json.loads(await asyncio.wait_for(self._reader.readline(), 5))
+        message: dict[str, Any] = json.loads(await asyncio.wait_for(self._reader.readline(), 30))
         return message
 
     async def ask(self, method: str, params: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -87,11 +87,11 @@ async def test_a_waiting_call_blocks_nothing_and_can_be_cancelled(client: Client
     client.send("tools/call", {"name": "wait"}, 1)
     assert (await client.ask("ping"))["id"] == 7
     client.send("notifications/cancelled", {"requestId": 1})
-    await asyncio.wait_for(tools.cancelled.wait(), 5)
+    await asyncio.wait_for(tools.cancelled.wait(), 30)
 
 
 async def test_a_client_that_goes_away_cancels_what_it_waits_for(client: Client, tools: Tools) -> None:
     client.send("tools/call", {"name": "wait"}, 1)
     assert (await client.ask("ping"))["id"] == 7
     client.writer.close()
-    await asyncio.wait_for(tools.cancelled.wait(), 5)
+    await asyncio.wait_for(tools.cancelled.wait(), 30)
