@@ -43,6 +43,7 @@ def failure_report(run: TaskRun, evidence: Evidence) -> str:
         _quoted(evidence.message, 1000),
         "\n".join(_facts(run, evidence)),
         _section("Last steps", _steps(evidence.events)),
+        _section("What the failed step said", _fenced(_last_error(evidence.events))),
         _section("Words of the last page", _fenced(evidence.page_text)),
         _section("End of the log", _fenced("\n".join(_log(evidence.events)))),
         _section("Details", _fenced(evidence.detail)),
@@ -77,6 +78,12 @@ def _steps(events: Sequence[RunEvent]) -> str:
             lines.append(_step(titles.pop(step, ""), event.data))
     lines += [f"- {_quoted(title, 200)}: not finished" for title in titles.values()]
     return "\n".join(lines[-STEPS:])
+
+
+def _last_error(events: Sequence[RunEvent]) -> str:
+    """All that the last step said when it failed: the browser's own words, with its stack."""
+    last = next((event.data for event in reversed(events) if event.type == "step_finished"), {})
+    return "" if last.get("ok") is True else str(last.get("error") or "")
 
 
 def _step(title: str, data: dict[str, Any]) -> str:

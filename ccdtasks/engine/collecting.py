@@ -36,6 +36,10 @@ _RESULT, _RESULT_BYTES_MAX = "result.json", 32 << 20
 _CAPTIONS_MAX = 1000
 _PAGE_TEXT, _PAGE_TEXT_BYTES_MAX = "out/logs/page.txt", 64 << 10
 _REPORTED_EVENTS = 200
+_DETAIL = 8000
+_CRASHES = frozenset({Reason.SESSION_CRASHED, Reason.OUT_OF_MEMORY, Reason.LOST})
+"""Of these the container's own output tells more than the logs of the programs inside."""
+_COMPLAINTS, _COMPLAINTS_BYTES_MAX = ("agent-errors.log", "chromium.log"), 8 << 20
 _BOM = "\ufeff"  # without it spreadsheets take UTF-8 for something else
 
 
@@ -65,13 +69,10 @@ async def collect(
     kept = await parts.keeper.keep_folder(folder.guest, prefix, captions, brief.out_bytes_max)
     taken = {draft.name for draft in kept.values()}
     drafts = [*await _result_files(parts, claim, prefix, taken), *kept.values()]
-    detail = None
-    if word is None:
-        output = await _container_output(parts, claim)
-        if output:
-            detail = output[-8000:]
-            said = output.encode()
-            drafts.append(await parts.keeper.keep_bytes("container.log", said, prefix, ArtifactKind.LOG, taken))
+    output = await _container_output(parts, claim) if word is None or verdict.reason in _CRASHES else ""
+    if output:
+        said = output.encode()
+        drafts.append(await parts.keeper.keep_bytes("container.log", said, prefix, ArtifactKind.LOG, taken))
     word = word or {}
     final = kept.get(str(word.get("final_screenshot")).removeprefix("out/"))
     metrics = word.get("metrics")
@@ -79,7 +80,7 @@ async def collect(
         status=verdict.status,
         reason=verdict.reason,
         message=verdict.words,
-        detail=detail,
+        detail=output[-_DETAIL:] or await _last_lines(parts, folder, verdict),
         final_url=_text(word.get("final_url")),
         final_title=_text(word.get("final_title")),
         final_screenshot=final.name if final and final.state is not ArtifactState.MISSING else None,
@@ -126,6 +127,22 @@ async def _with_report(parts: Parts, claim: Claim, folder: RunFolder, prefix: st
     text = failure_report(view.run, evidence)
     report = await parts.keeper.keep_bytes(REPORT, text.encode(), f"{prefix}/report", ArtifactKind.LOG)
     return replace(outcome, artifacts=[report, *outcome.artifacts])
+
+
+async def _last_lines(parts: Parts, folder: RunFolder, verdict: Verdict) -> str | None:
+    """What the programs of a failed session complained of last; a browser complains of much, so only of a crash."""
+    if verdict.status is not RunStatus.FAILED:
+        return None
+    found = []
+    for name in _COMPLAINTS if verdict.reason in _CRASHES else _COMPLAINTS[:1]:
+        try:
+            data = await parts.offload(folder.guest.read, f"out/logs/{name}", _COMPLAINTS_BYTES_MAX)
+        except (FileNotFoundError, Trap):
+            continue
+        said = data.decode("utf-8", "replace")[-_DETAIL // 2 :].strip()
+        if said:
+            found.append(f"{name}:\n{said}")
+    return "\n\n".join(found) or None
 
 
 async def _page_text(parts: Parts, folder: RunFolder) -> str:

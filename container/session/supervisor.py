@@ -7,6 +7,7 @@ import contextlib
 import json
 import signal
 import time
+import traceback
 from collections.abc import Coroutine
 from dataclasses import asdict
 from typing import Any
@@ -75,6 +76,7 @@ class Session:
                     self._keep(work)
                 ending = await self._ended
             except OSError as error:
+                traceback.print_exception(error)  # the container's output is kept with a run that crashed
                 ending = Ending("failed", "session_crashed", f"The session could not start: {error}")
             for task in self._tasks:
                 task.cancel()
@@ -237,6 +239,7 @@ class Session:
     def _note_crash(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
+            traceback.print_exception(error)
             self.end(Ending("failed", "session_crashed", f"The session program failed: {error!r}."))
 
     def _log_broke(self, error: OSError) -> None:

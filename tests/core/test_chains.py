@@ -186,7 +186,7 @@ async def test_any_of_several_is_enough(
 
 
 @pytest.mark.parametrize("late", ["good", "failed"])
-async def test_any_waits_for_the_one_whose_file_it_was_told_to_read(core: Core, clock: MoveableClock, late: str) -> None:
+async def test_any_waits_for_the_one_whose_file_it_is_to_read(core: Core, clock: MoveableClock, late: str) -> None:
     await tasks(core, "root", "slow", "quick")
     await make_task(core, "read", "Read {file}", **ONCE)
     await link(core, "slow > root", "quick > root")

@@ -146,6 +146,27 @@ async def test_what_a_failed_run_left_is_kept(engine: Engine) -> None:
     assert "something broke" in (view.run.error_stacktrace or "")
 
 
+async def test_the_stack_of_a_failure_is_in_its_report(engine: Engine) -> None:
+    """Whether the session broke down without a word, said so itself, or a program inside it complained."""
+    view = await engine.run("breaks-and-says-so")
+    assert (view.run.error_message or "").startswith("The session program failed")
+    assert "line 1\nValueError: no such tab" in (view.run.error_stacktrace or "")
+    assert "line 1\nValueError: no such tab" in await report_of(engine, view)
+    assert "container.log" in {artifact.name for artifact in view.artifacts}
+    view = await engine.run("gives-up-noisily")
+    report = await report_of(engine, view)
+    assert "at main (cli.js:1:2)" in (view.run.error_stacktrace or "")
+    assert "at main (cli.js:1:2)" in report
+    assert "Call log:\n  - navigating to https://kayak.com/" in report
+    assert "dbus" not in report
+
+
+async def report_of(engine: Engine, view: RunView) -> str:
+    """The report of a failed run."""
+    [report] = [artifact for artifact in view.artifacts if artifact.name == "failure-report.md"]
+    return (await engine.parts.keeper.store.read(report.location or "", 100_000)).decode()
+
+
 async def test_running_out_of_memory_is_said(engine: Engine) -> None:
     if (await engine.parts.podman.version()).cgroup_version == "v1" and os.geteuid() != 0:
         pytest.skip("cgroup v1 cannot limit the memory of a rootless container")

@@ -109,6 +109,10 @@ class Sealed:
         """Run a program in the container as the agent's user."""
         return await podman("exec", self.container, *argv)
 
+    async def output(self) -> str:
+        """What the session program itself said, stacks of its mistakes among it."""
+        return await podman("logs", self.container, with_errors=True)
+
     async def processes(self) -> list[dict[str, str]]:
         """What runs inside: pid, ppid and command line."""
         listing = await self.shell("ps", "-eo", "pid=,ppid=,args=")
@@ -148,11 +152,11 @@ def _seal(folder: Path) -> list[str]:
     ]  # fmt: skip
 
 
-async def podman(*argv: str) -> str:
-    """Run Podman and return what it says. Raises AssertionError with its complaint."""
+async def podman(*argv: str, with_errors: bool = False) -> str:
+    """Run Podman and return what it says, on standard error too if wanted. Raises AssertionError with its complaint."""
     process = await asyncio.create_subprocess_exec(
         "podman", *argv, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )
     out, err = await process.communicate()
     assert process.returncode == 0, f"podman {argv[0]}: {err.decode()}"
-    return out.decode()
+    return (out + err if with_errors else out).decode()

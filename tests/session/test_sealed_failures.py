@@ -172,6 +172,17 @@ async def test_a_cli_that_dies_is_started_again_on_its_conversation(run_folder: 
         assert "I remember a red lamp." in model.asked[1].text()
 
 
+async def test_what_breaks_in_the_session_itself_leaves_its_stack(run_folder: Path) -> None:
+    (run_folder / "guest/control.sock").mkdir()  # where it wants to listen
+    async with sealed(run_folder, MessagesApi()) as session:
+        exit_ = await session.ended()
+        assert (exit_["outcome"], exit_["reason"]) == ("failed", "session_crashed")
+        assert "The session could not start" in exit_["message"]
+        said = await session.output()
+    assert "Traceback (most recent call last)" in said
+    assert "supervisor.py" in said
+
+
 async def test_a_job_that_cannot_be_read_still_leaves_an_exit(run_folder: Path) -> None:
     async with sealed(run_folder, MessagesApi(), credential_kind="cookie") as session:
         exit_ = await session.ended()

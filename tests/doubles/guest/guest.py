@@ -166,6 +166,25 @@ def crashes() -> None:
     os._exit(70)
 
 
+def breaks_and_says_so() -> None:
+    """As a session whose own program has a mistake: the stack goes to its output, the rest is in order."""
+    sys.stderr.write("Traceback (most recent call last):\n  File supervisor.py, line 1\nValueError: no such tab\n")
+    sys.stderr.flush()
+    fails("session_crashed", "The session program failed: ValueError('no such tab').")
+
+
+def gives_up_noisily() -> None:
+    """The agent's program complains, and so does the browser, as it always does."""
+    logs = GUEST / "out/logs"
+    logs.mkdir(parents=True)
+    (logs / "agent-errors.log").write_text("TypeError: x is undefined\n    at main (cli.js:1:2)\n")
+    (logs / "chromium.log").write_text("dbus: no such thing\n")
+    call = "page.goto: Timeout 60000ms exceeded.\nCall log:\n  - navigating to https://kayak.com/"
+    tell("step_started", step=1, tool="t", title="Opening kayak.com", url="https://kayak.com/")
+    tell("step_finished", step=1, ok=False, duration_ms=60_000, error=call)
+    fails("agent_error", "It gave up.")
+
+
 def lies() -> None:
     """Claims success without having handed anything in."""
     exit_with("completed", 0, result_submitted=True)
@@ -442,6 +461,8 @@ BEHAVIOURS = {
     "fails-on-a-page": fails_on_a_page,
     "finds-a-lot": finds_a_lot,
     "crashes": crashes,
+    "breaks-and-says-so": breaks_and_says_so,
+    "gives-up-noisily": gives_up_noisily,
     "lies": lies,
     "eats-memory": eats_memory,
     "forks": forks,
