@@ -193,7 +193,7 @@ class Cleanups:
             elif row is not None:
                 row.status, row.archived_at = "archived", self._clock.now()
 
-    def _gone(self, actor: Actor) -> Select[tuple[Task]]:
+    def _gone(self, actor: Actor) -> Select[Task]:
         query = select(Task).where(Task.deleted_at.is_not(None)).order_by(Task.deleted_at.desc())
         return query if self._access.is_admin(actor) else query.where(Task.owner_user_id == actor.user_id)
 

@@ -56,9 +56,9 @@ class Retries(_Settings):
         """Who asks for hours between two tries need not raise the cap as well."""
         if not isinstance(given, Mapping) or given.get("cap_s") is not None:
             return given
-        backoff_s = given.get("backoff_s")
-        is_longer = isinstance(backoff_s, int | str) and str(backoff_s).isdecimal() and int(backoff_s) > _CAP_S
-        return {**given, "cap_s": int(backoff_s)} if is_longer else given
+        typed = str(given.get("backoff_s"))
+        backoff_s = int(typed) if typed.isdecimal() else 0
+        return {**given, "cap_s": backoff_s} if backoff_s > _CAP_S else given
 
 
 class Display(_Settings):
