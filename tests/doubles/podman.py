@@ -95,6 +95,44 @@ async def misbehaving(path: Path, how: str) -> AsyncIterator[Path]:
             writer.transport.abort()
 
 
+@asynccontextmanager
+async def stumbling(path: Path, real: Path, times: int) -> AsyncIterator[list[str]]:
+    """Podman at `real`, through a socket that answers the first `times` creations with 500; gives what it refused."""
+    refused: list[str] = []
+    pumps: set[asyncio.Task[None]] = set()
+    body = b'{"cause": "database is locked", "message": "creating container storage: try again", "response": 500}'
+    answer = b"HTTP/1.1 500 Internal Server Error\r\nContent-Type: application/json\r\nConnection: close\r\n"
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there, back = await asyncio.open_unix_connection(str(real))
+        pump = asyncio.create_task(_copy(there, writer))
+        pumps.add(pump)
+        while data := await reader.read(65536):
+            line = data.split(b"\r\n")[0].decode("latin-1")
+            if line.startswith("POST") and "/containers/create" in line and len(refused) < times:
+                refused.append(line)
+                writer.write(answer + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+                break
+            back.write(data)
+        back.close()
+        writer.close()
+
+    server = await asyncio.start_unix_server(serve, str(path))
+    try:
+        yield refused
+    finally:
+        server.close()
+        for pump in pumps:
+            pump.cancel()
+        await asyncio.gather(*pumps, return_exceptions=True)
+
+
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while data := await reader.read(65536):
+        writer.write(data)
+    writer.close()
+
+
 @contextmanager
 def refusing(path: Path) -> Iterator[Path]:
     """A socket file at which nobody listens, as a dead server leaves it."""

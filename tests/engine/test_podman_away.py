@@ -6,12 +6,14 @@ import asyncio
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 
 from ccdtasks.config import Config, PodmanConfig
 from ccdtasks.core.access import SHELL
 from ccdtasks.core.runs import RunView
 from ccdtasks.db.enums import Reason, RunStatus
-from tests.doubles.podman import misbehaving, podman_service, refusing
+from ccdtasks.db.models import Session
+from tests.doubles.podman import misbehaving, podman_service, refusing, stumbling
 from tests.engine.conftest import QUICK, Engine, running_engine
 
 pytestmark = pytest.mark.image
@@ -39,6 +41,19 @@ async def test_a_refusing_socket_has_other_words(settings: Config, short_dir: Pa
     with refusing(short_dir / "dead.sock") as socket:
         async with running_engine(_over(settings, socket)) as engine:
             assert "Nobody answers" in ((await _failed(engine)).run.error_message or "")
+
+
+async def test_a_podman_that_fails_at_first_is_asked_again_for_the_same_container(
+    settings: Config, short_dir: Path, podman_socket: Path
+) -> None:
+    """reliability.md 26: a 500 on create costs no attempt and leaves no second container."""
+    seen = short_dir / "s.sock"
+    async with stumbling(seen, podman_socket, times=2) as refused, running_engine(_over(settings, seen)) as engine:
+        view = await engine.run("completes")
+        assert (view.run.status, view.run.attempt) == (RunStatus.COMPLETED, 1)
+        async with engine.core.db.read() as session:
+            assert len((await session.scalars(select(Session.id).where(Session.run_id == view.run.id))).all()) == 1
+    assert len(refused) == 2
 
 
 async def test_a_podman_that_only_fails_is_quoted(settings: Config, short_dir: Path) -> None:

@@ -316,6 +316,25 @@ async def test_the_database_is_locked_for_longer_than_we_wait(
         await _completed(engine, run_id)
 
 
+@pytest.mark.parametrize("database_kind", ["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+async def test_the_database_is_locked_for_ten_seconds(settings: Config, database_url: str) -> None:
+    """That is less than a writer waits: nothing is refused or lost, people only wait."""
+    async with running_engine(settings) as engine:
+        run_id = await engine.start("works-on")
+        view = await engine.when(run_id, _is_going)
+        async with _locked(database_url):
+            waiting = asyncio.create_task(engine.core.runs.again(SHELL, run_id))
+            await asyncio.sleep(10)  # the length of the lock, which is what is tried
+            assert not waiting.done()
+            assert (await engine.core.runs.load(run_id)).run.status is RunStatus.RUNNING
+        second = await engine.when((await waiting).run.id, _is_going)
+        for each in (view, second):
+            _go(engine, each)
+        for each in (view, second):
+            assert (await engine.end(each.run.id)).run.status is RunStatus.COMPLETED
+        await _completed(engine, run_id)
+
+
 async def _until_said(caplog: pytest.LogCaptureFixture, words: str) -> None:
     async with asyncio.timeout(60):
         while not any(words in message for message in caplog.messages):  # noqa: ASYNC110
