@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from datetime import UTC, datetime
 
 import pytest
@@ -86,3 +89,11 @@ def test_a_sign_that_means_its_opposite_is_said() -> None:
 
 def test_a_timezone_that_is_gone_is_shown_as_utc() -> None:
     assert local_text(NOW, "Mars/Olympus") == "2026-01-17 15:30 UTC"
+
+
+def test_a_machine_without_timezones_of_its_own_knows_them_all() -> None:
+    """A small container image has none: no schedule may rest on them."""
+    code = "from ccdtasks.core.timezones import *; print(typed_zone('europe/berlin').key, len(zone_names()) > 300)"
+    env = {**os.environ, "PYTHONTZPATH": ""}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["Europe/Berlin", "True"]
