@@ -60,6 +60,8 @@ def read_object(text: str) -> Json:
         raise Invalid("json", f"Line {error.lineno}, sign {error.colno}: {meaning}.", hint) from None
     except RecursionError:
         raise Invalid("json", "The brackets are nested too deeply.") from None
+    except ValueError:  # more digits than Python reads
+        raise Invalid("json", "A number in it is too long.") from None
     if not isinstance(found, dict):
         raise Invalid("json", "It must be one object, in curly brackets.", '{"timeout_s": 3600}')
     return found

@@ -116,7 +116,7 @@ class Tokens:
 
     async def visitor(self, secret: str) -> Visitor | None:
         """Whom this token lets in; None for one that is unknown, expired or revoked."""
-        if not secret.startswith(_PREFIX) or len(secret) > _LONGEST:
+        if not (secret.startswith(_PREFIX) and secret.isascii()) or len(secret) > _LONGEST:
             return None
         return await self._visitor(ApiToken.token_hash == _hash(secret))
 

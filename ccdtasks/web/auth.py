@@ -7,14 +7,16 @@ Authorization: Bearer <token>     for /api/ alone; a cookie says nothing there, 
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Mapping
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from aiohttp import web
 
 from ccdtasks.core.access import Actor
 from ccdtasks.core.tokens import Visitor
-from ccdtasks.errors import Denied, LimitReached, NotFound
+from ccdtasks.errors import Denied, Invalid, LimitReached, NotFound
 from ccdtasks.web.context import CORE
 from ccdtasks.web.errors import NotLoggedIn, is_for_programs
 from ccdtasks.web.pages import page
@@ -94,7 +96,7 @@ async def show_login(request: web.Request) -> web.Response:
 async def log_in(request: web.Request) -> web.Response:
     """Takes a token, and opens a session."""
     require_own_page(request)
-    form = await request.post()
+    form = await _form(request)
     target, core = _own_path(str(form.get("next", "/"))), request.app[CORE]
     visitor = await _by_token(request, str(form.get("token", "")).strip())
     if visitor is None:
@@ -150,6 +152,13 @@ async def _by_cookie(request: web.Request) -> Visitor | None:
     except Denied:
         return None
     return await core.tokens.visitor_by_id(token_id)
+
+
+async def _form(request: web.Request) -> Mapping[str, Any]:
+    try:
+        return await request.post()
+    except (ValueError, LookupError):  # bytes that are no text, an encoding that nobody knows
+        raise Invalid("form", "The form cannot be read.") from None
 
 
 def _cookie(is_secure: bool) -> str:

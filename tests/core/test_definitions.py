@@ -113,6 +113,12 @@ async def test_a_time_that_has_passed_is_left_out(core: Core, clock: MoveableClo
 GOOD: dict[str, Any] = {"ccdtasks_task": 1, "name": "flights", "prompt": FLIGHT}
 
 
+async def test_a_number_of_thousands_of_digits_is_refused_in_words(core: Core) -> None:
+    with pytest.raises(Invalid) as caught:
+        await core.definitions.read(ANN, '{"ccdtasks_task": ' + "9" * 5000 + "}")
+    assert caught.value.message == "A number in it is too long."
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

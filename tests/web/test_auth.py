@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 from uuid import uuid4
 
@@ -80,6 +81,25 @@ async def test_wrong_tokens_are_limited_by_address(site: Site, clock: MoveableCl
         assert answer.status == 429
     clock.advance(seconds=301)
     assert (await _post_token(site, right))[0] == 303
+
+
+@pytest.mark.parametrize(
+    ("path", "headers", "body", "status"),
+    [
+        ("GET /api/v1/runs", b"Authorization: Bearer ccd_\xff\xfe", b"", 401),
+        ("POST /login", b"Content-Type: application/x-www-form-urlencoded", b"token=\xff", 422),
+        ("POST /login", b"Content-Type: application/x-www-form-urlencoded; charset=klingon", b"token=x", 422),
+    ],
+)
+async def test_bytes_that_are_no_text_are_no_incident(
+    site: Site, path: str, headers: bytes, body: bytes, status: int
+) -> None:
+    reader, writer = await asyncio.open_connection(*site.url.removeprefix("http://").split(":"))
+    more = b"Host: x\r\nConnection: close\r\nContent-Length: %d" % len(body)
+    writer.write(path.encode() + b" HTTP/1.1\r\n" + more + b"\r\n" + headers + b"\r\n\r\n" + body)
+    answer = await reader.read()
+    writer.close()
+    assert answer.startswith(b"HTTP/1.1 %d " % status)
 
 
 @pytest.mark.parametrize(
