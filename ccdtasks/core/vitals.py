@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from ccdtasks.core.counting import ALL
 from ccdtasks.core.facts import Facts
-from ccdtasks.core.sums import Sums
+from ccdtasks.core.sums import NAMES, Sums
 from ccdtasks.db import Database
 from ccdtasks.db.models import (
     Artifact,
@@ -65,25 +65,20 @@ class VitalSigns:
         self._facts = facts
 
     async def read(self) -> Vitals:
-        """As they are now."""
+        """As they are now; in four questions, since on a busy machine each costs a turn of its own."""
         now = self._clock.now()
         async with self._db.read() as session:
-            total = Sums()
-            months = select(MetricRollup).where(MetricRollup.scope == ALL, MetricRollup.period == "month")
-            for row in await session.scalars(months):
-                total.add(Sums.of_row(row))
+            total = await _total(session)
             # counted here: for a GROUP BY SQLite would walk an index of all runs, and these are few
             going = await session.scalars(select(TaskRun.status).where(TaskRun.completed_at.is_(None)))
-            next_at = await session.scalar(
-                select(func.min(Task.next_run_at)).where(Task.enabled.is_(True), Task.paused.is_(False))
-            )
+            counts = (await session.execute(_COUNTS)).one()._mapping
             return Vitals(
                 total=total,
                 going=Counter(status.value for status in going),
-                sessions=await session.scalar(select(func.count()).where(Session.removed_at.is_(None))) or 0,
-                tasks=await _tasks(session),
-                overdue_s=max(0.0, (now - next_at).total_seconds()) if next_at else 0.0,
-                backlogs=await _backlogs(session, now),
+                sessions=counts["sessions"],
+                tasks={state: counts[state] for state in _TASKS},
+                overdue_s=_since(counts["next_at"], now),
+                backlogs={kind: Backlog(counts[kind], _since(counts[f"{kind}_since"], now)) for kind in _WAITING},
                 holds=tuple(sorted(await self._facts.holds_in(session))),
                 database_bytes=await self._size(session),
             )
@@ -91,8 +86,7 @@ class VitalSigns:
     async def _size(self, session: AsyncSession) -> int:
         if self._db.path is None:
             return int(await session.scalar(text("SELECT pg_database_size(current_database())")) or 0)
-        pages = await session.scalar(text("SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()"))
-        return int(pages or 0) + _bytes(Path(f"{self._db.path}-wal"))
+        return _bytes(self._db.path) + _bytes(Path(f"{self._db.path}-wal"))
 
 
 def _bytes(path: Path) -> int:
@@ -102,26 +96,37 @@ def _bytes(path: Path) -> int:
         return 0
 
 
-async def _tasks(session: AsyncSession) -> dict[str, int]:
-    query = select(Task.paused, func.count()).where(Task.deleted_at.is_(None)).group_by(Task.paused)
-    counts = {"active": 0, "paused": 0}
-    for is_paused, count in await session.execute(query):
-        counts["paused" if is_paused else "active"] += count
-    return counts
+def _since(moment: datetime | None, now: datetime) -> float:
+    return max(0.0, (now - moment).total_seconds()) if moment else 0.0
 
 
-async def _backlogs(session: AsyncSession, now: datetime) -> dict[str, Backlog]:
-    waiting: dict[str, Select[Any]] = {
-        "messages": _oldest(DiscordMessage).where(DiscordMessage.state == _PENDING),
-        "pushes": _oldest(PushoverNotification).where(PushoverNotification.success.is_(None)),
-        "uploads": _oldest(Artifact).where(Artifact.state == _LOCAL),
-    }
-    backlogs = {}
-    for name, query in waiting.items():
-        count, oldest = (await session.execute(query)).one()
-        backlogs[name] = Backlog(count, max(0.0, (now - oldest).total_seconds()) if oldest else 0.0)
-    return backlogs
+async def _total(session: AsyncSession) -> Sums:
+    """The sums of all months, without what nobody watches here: histograms and steps, which are most of each row."""
+    columns = [getattr(MetricRollup, name) for name in _WATCHED]
+    total = Sums()
+    for row in await session.execute(select(*columns).where(MetricRollup.scope == ALL, MetricRollup.period == "month")):
+        total.add(Sums(**row._mapping))
+    return total
 
 
-def _oldest(model: Any) -> Select[Any]:
-    return select(func.count(), func.min(model.created_at))
+_WATCHED = tuple(name for name in NAMES if name not in ("durations", "steps"))
+_TASKS = {"active": Task.paused.is_(False), "paused": Task.paused.is_(True)}
+_WAITING: dict[str, tuple[Any, Any]] = {
+    "messages": (DiscordMessage, DiscordMessage.state == _PENDING),
+    "pushes": (PushoverNotification, PushoverNotification.success.is_(None)),
+    "uploads": (Artifact, Artifact.state == _LOCAL),
+}
+
+
+def _counts() -> Select[Any]:
+    """Every count, and since when, in one row."""
+    due = select(func.min(Task.next_run_at)).where(text("enabled AND NOT paused"))  # as the partial index has it
+    parts = {"sessions": select(func.count()).where(Session.removed_at.is_(None)), "next_at": due}
+    parts |= {state: select(func.count()).where(Task.deleted_at.is_(None), is_it) for state, is_it in _TASKS.items()}
+    for kind, (model, waits) in _WAITING.items():
+        parts |= {kind: select(func.count(model.id)).where(waits)}
+        parts |= {f"{kind}_since": select(func.min(model.created_at)).where(waits)}
+    return select(*(part.scalar_subquery().label(name) for name, part in parts.items()))
+
+
+_COUNTS = _counts()
