@@ -72,10 +72,10 @@ def find_zone(name: str) -> ZoneInfo:
 
 def typed_zone(name: str) -> ZoneInfo:
     """As `find_zone`, for what somebody chooses now: a name of a place, not one of the machine's own files."""
-    zone = find_zone(name)
-    if zone.key in _ODD_NAMES or zone.key.startswith(_FILES):
-        raise Invalid("timezone", f"{zone.key} is not the name of a place.", _HINT)
-    return zone
+    wanted = clean_line(name, 60)
+    if wanted in _ODD_NAMES or wanted.startswith(_FILES):
+        raise Invalid("timezone", f"{wanted} is not the name of a place.", _HINT)
+    return find_zone(name)
 
 
 def surprises_of(zone: ZoneInfo) -> list[str]:

@@ -29,9 +29,9 @@ def _statements(core: Core) -> Iterator[list[tuple[str, Any]]]:
     """Every statement that the core executes meanwhile."""
     seen: list[tuple[str, Any]] = []
 
-    def note(_c: Any, _cursor: Any, statement: str, parameters: Any, _context: Any, _many: bool) -> None:
+    def note(_c: Any, _cursor: Any, statement: str, parameters: Any, _context: Any, is_of_many: bool) -> None:
         if statement.lstrip().upper().startswith(("SELECT", "UPDATE", "DELETE")):
-            seen.append((statement, parameters))
+            seen.append((statement, parameters[0] if is_of_many else parameters))
 
     engines = [core.db._reader.sync_engine, core.db._writer.sync_engine]
     for engine in engines:
@@ -50,7 +50,7 @@ async def _scans(core: Core, statements: list[tuple[str, Any]]) -> list[str]:
             plan = await connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
             for *_, step in plan:
                 words = step.split()
-                is_list = words[-2:] == ["CONSTANT", "ROWS"]  # the values that the statement itself names
+                is_list = words[-2:] in (["CONSTANT", "ROWS"], ["VALUES", "CLAUSE"])  # the values that it names itself
                 whole = words[0] == "SCAN" and "INDEX" not in words and words[1] not in SMALL and not is_list
                 if whole and not words[1].startswith(("(", "anon", "active")):
                     found.append(f"{step}: {statement}")
