@@ -31,6 +31,7 @@ from ccdtasks.engine.assembly import open_parts
 from ccdtasks.engine.bookkeeping import Bookkeeping
 from ccdtasks.engine.charting import ChartingLoop
 from ccdtasks.engine.clockwork import Clockwork, watch_schedules
+from ccdtasks.engine.credentials import CredentialWatch
 from ccdtasks.engine.delivery import DeliveryLoop
 from ccdtasks.engine.dispatcher import Dispatcher
 from ccdtasks.engine.parts import Parts, Patience
@@ -141,6 +142,7 @@ async def _run_loops(
         "lag-watchdog": LagWatchdog(core.counters.lag).run(),
         "dispatcher": dispatcher.run(),
         "reaper": Reaper(parts, dispatcher.holds).run(),
+        "credential": CredentialWatch(core).run(),
         "uploads": UploadLoop(core, parts.keeper).run(),
         "places": PlacesLoop(core).run(),
         "bookkeeping": Bookkeeping(core, parts.keeper, bot.archive if bot else None).run(),

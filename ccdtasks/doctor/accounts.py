@@ -6,14 +6,13 @@ from collections.abc import AsyncIterator
 from typing import Any, Literal
 
 from aiohttp import ClientError, ClientSession, ClientTimeout
-from multidict import CIMultiDict
 
 from ccdtasks.config import ClaudeConfig, DiscordConfig
 from ccdtasks.doctor.finding import Finding, fail, ok, warn
-from ccdtasks.gateways.credential import Credential, set_credential
+from ccdtasks.gateways.credential import Credential
+from ccdtasks.gateways.question import count_one_word
 
 _TIMEOUT = ClientTimeout(total=20)
-_VERSION = "2023-06-01"
 _OVERLOADED = (429, 529)
 
 # https://discord.com/developers/docs/topics/permissions
@@ -37,16 +36,9 @@ async def model_credential(claude: ClaudeConfig) -> Finding:
     secret = claude.api_key or claude.oauth_token
     if secret is None:
         return fail("model", "There is no credential for Claude.", "set [claude] api_key or oauth_token")
-    headers = CIMultiDict({"anthropic-version": _VERSION})
-    set_credential(headers, Credential(kind, secret.get_secret_value()))
-    body = {"model": claude.model, "messages": [{"role": "user", "content": "hello"}]}
-    url = f"{claude.base_url.rstrip('/')}/v1/messages/count_tokens"
+    credential = Credential(kind, secret.get_secret_value())
     try:
-        async with (
-            ClientSession(timeout=_TIMEOUT) as session,
-            session.post(url, json=body, headers=headers) as response,
-        ):
-            return _model_finding(response.status, claude, kind)
+        return _model_finding(await count_one_word(claude.base_url, credential, claude.model), claude, kind)
     except (ClientError, TimeoutError, OSError) as error:
         return _out_of_reach("model", claude.base_url, error)
 

@@ -16,7 +16,7 @@ _WORDS_MAX = 500
 _KEY_REFUSED = "Claude refused the API key, so all runs wait."
 _OAUTH_REFUSED = "Claude refused the token in `[claude] oauth_token`, so all runs wait."
 _NO_KEY = "There is no key for Claude in the configuration, so all runs wait."
-_NO_CREDIT = "The Claude account has no credit left, so all runs wait until there is some."
+NO_CREDIT = "The Claude account has no credit left, so all runs wait until there is some."
 
 _REASONS = {
     "agent_error": Reason.AGENT_ERROR,
@@ -112,7 +112,7 @@ def _words_of_refusal(said: ModelSaid) -> str:
     if said.credential is None:
         return _NO_KEY
     if said.lacks_credit:
-        return _NO_CREDIT
+        return NO_CREDIT
     return _OAUTH_REFUSED if said.credential == "oauth_token" else _KEY_REFUSED
 
 

@@ -9,6 +9,8 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from aiohttp import web
+from pydantic import SecretStr
 
 from ccdtasks.app import open_core
 from ccdtasks.config import ClaudeConfig, Config, LimitsConfig, PathsConfig, PodmanConfig
@@ -20,14 +22,18 @@ from ccdtasks.db.enums import Reason, RunStatus
 from ccdtasks.db.models import TaskRun
 from ccdtasks.demo.shop import served
 from ccdtasks.engine.assembly import open_parts
+from ccdtasks.engine.credentials import CredentialWatch
 from ccdtasks.engine.dispatcher import Dispatcher
 from ccdtasks.engine.gates import Gates
 from ccdtasks.engine.job import make_brief
+from ccdtasks.engine.outcome import NO_CREDIT
 from ccdtasks.engine.parts import Patience
 from ccdtasks.events import RunQueued, wait_for_bell
+from tests.clock import MoveableClock
 from tests.doubles.messages_api import MessagesApi, Refuse, say
 from tests.engine.conftest import Engine, running_engine
 from tests.engine.test_gates import ask
+from tests.stories import all_messages, claim, fail, queue, running
 
 
 def kept_files(core: Core) -> set[str]:
@@ -64,6 +70,49 @@ async def test_a_missing_key_is_not_called_a_refused_one(settings: Config) -> No
         Reason.MODEL_AUTH,
         "There is no key for Claude in the configuration, so all runs wait.",
     )
+
+
+class _Keys:
+    """Claude's API, which takes a key or not as somebody decides."""
+
+    def __init__(self) -> None:
+        self.status, self.asked = 401, 0
+
+    async def answer(self, request: web.Request) -> web.Response:
+        self.asked += 1
+        return web.json_response({"input_tokens": 8}, status=self.status)
+
+
+async def test_the_hold_ends_by_itself_when_claude_takes_the_key_again(config: Config, clock: MoveableClock) -> None:
+    keys, app = _Keys(), web.Application()
+    app.router.add_post("/v1/messages/count_tokens", keys.answer)
+    async with served(app) as port:
+        claude = ClaudeConfig(api_key=SecretStr("sk-ant-PLANTED"), base_url=f"http://127.0.0.1:{port}")
+        async with open_core(config.model_copy(update={"claude": claude}), clock) as core:
+            watch = CredentialWatch(core)
+            assert not await watch.look()
+            assert keys.asked == 0, "nobody waits for it"
+            await fail(core, await running(core), Reason.MODEL_AUTH)
+            waiting = await queue(core, "other")
+            assert not await watch.look()
+            keys.status = 200
+            assert await watch.look()
+            assert (await claim(core)).run_id == waiting.run.id
+            clock.advance(minutes=5)
+            await fail(core, await running(core, "third"), Reason.MODEL_AUTH)
+            assert not await watch.look(), "it was refused again at once, so its good word costs no more runs"
+            alerts = [message.key for message in await all_messages(core) if message.task_run_id is None]
+            assert [key[:16] for key in alerts] == ["alert:model_auth"] * 2, (
+                "each time the queue is held it is told once"
+            )
+
+
+async def test_an_empty_account_waits_for_a_person(core: Core) -> None:
+    """Whether there is money again cannot be asked for free."""
+    async with core.db.write() as session:
+        await core.facts.hold(session, MODEL_AUTH, f"{NO_CREDIT} Buy some.")
+    assert not await CredentialWatch(core).look()
+    assert MODEL_AUTH in await core.facts.holds()
 
 
 @pytest.mark.image
