@@ -91,6 +91,9 @@ async def _attempt(what: str, act: Callable[[], Awaitable[None]]) -> bool:
     except OSError as error:
         _log.warning("%s stay for now: %s", what, error.strerror)
         return False
+    except Exception:  # what a guest leaves must not take the service down, again at each start
+        _log.exception("%s stay for now", what)
+        return False
     return True
 
 

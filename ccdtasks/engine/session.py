@@ -95,7 +95,10 @@ class RunSession:
         except Exception:
             await self._fail_oddly()
         await self._gates.close()
-        await self.clean_up()
+        try:
+            await self.clean_up()
+        except Exception:
+            _log.exception("run %s: its remains resist; the reaper tries again", claim.run_id)
 
     async def clean_up(self) -> None:
         """Removes container and folder and notes it; what does not go now is tried again by the reaper."""
