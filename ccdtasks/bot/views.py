@@ -16,6 +16,7 @@ from ccdtasks.bot.handling import handled
 from ccdtasks.bot.messages import reply, reply_started, turn
 from ccdtasks.core.tasks import TaskFilter
 from ccdtasks.db.models import RunEvent
+from ccdtasks.errors import NotFound
 
 if TYPE_CHECKING:
     from ccdtasks.bot.client import Bot
@@ -119,15 +120,21 @@ class Unsure(PersistentButton, template=r"sure:no"):
 
 
 async def _delete(interaction: discord.Interaction[Bot], task_id: UUID) -> cards.card.Card:
-    tasks = interaction.client.core.tasks
-    name = (await tasks.load(task_id)).task_name
-    return cards.task.deleted(await tasks.delete(actor_of(interaction), name, confirm=True))
+    name = await _name_of(interaction, task_id)
+    return cards.task.deleted(await interaction.client.core.tasks.delete(actor_of(interaction), name, confirm=True))
 
 
 async def _pause(interaction: discord.Interaction[Bot], task_id: UUID) -> cards.card.Card:
-    core = interaction.client.core
-    name = (await core.tasks.load(task_id)).task_name
-    return cards.schedule.paused(await core.schedules.pause(actor_of(interaction), name, confirm=True))
+    name = await _name_of(interaction, task_id)
+    return cards.schedule.paused(await interaction.client.core.schedules.pause(actor_of(interaction), name, True))
+
+
+async def _name_of(interaction: discord.Interaction[Bot], task_id: UUID) -> str:
+    """Of a task that was asked about; another may have its name since it was deleted, and is not meant."""
+    task = await interaction.client.core.tasks.load(task_id)
+    if task.deleted_at is not None:
+        raise NotFound(f"{task.task_name} was deleted.", "/task-list shows what there is")
+    return task.task_name
 
 
 async def _retry(interaction: discord.Interaction[Bot], run_id: UUID) -> cards.card.Card:

@@ -213,12 +213,17 @@ async def test_a_deletion_asks_says_what_breaks_and_can_be_taken_back(world: Wor
     kept = await world.alice.click(asked.response, label="Keep it")
     assert "Nothing was changed" in said(kept)
     assert "scrape" in await world.core.tasks.names(SHELL)
+    twice = await world.alice.slash(world.lobby, "task-delete", task="scrape")
     asked = await world.alice.slash(world.lobby, "task-delete", task="scrape")
     gone = await world.alice.click(asked.response, label="Delete")
     assert "■ scrape: deleted" in said(gone)
     assert "scrape" not in await world.core.tasks.names(SHELL)
     reply = await world.alice.slash(world.lobby, "task-dependencies", task="analyze")
     assert "scrape" not in said(reply)
+    await world.make("scrape", "Look")
+    stale = await world.alice.click(twice.response, label="Delete")
+    assert "scrape was deleted." in said(stale)
+    assert "scrape" in await world.core.tasks.names(SHELL)  # another one of that name
 
 
 async def test_a_pause_asks_and_says_what_goes_on_without_it(world: World) -> None:

@@ -120,6 +120,7 @@ async def test_a_failed_run_is_tried_again_with_another_value(world: World) -> N
     reply = await world.alice.slash(world.lobby, "task-retry", session=run[:8], values="origin:LAX")
     assert "▶ ticket-checker: trying again" in said(reply)
     assert f"Follow it in <#{world.thread('ticket-checker').id}>" in said(reply)
+    assert "• origin: LAX\n• to: HNL" in said(reply)
     (retry, _) = (await world.core.runs.page(SHELL)).rows
     assert retry.run.parameters == {"origin": "LAX", "to": "HNL"}
     await world.deliver()
@@ -144,7 +145,9 @@ async def test_a_task_that_acts_is_asked_about_first(world: World) -> None:
         row = await session.get_one(type(task), task.id)
         row.effect = "acts"
     await _start(world, "buys")
-    run = await _fail(world)
+    run = await _fail(world, Reason.AGENT_ERROR)
+    told = world.thread("buys").history()[-1].embeds[0].description
+    assert "It buys, posts or submits, so it is not tried again by itself." in told
     question = await world.alice.slash(world.lobby, "task-retry", session=run)
     assert "buys buys, posts or submits, and this run had begun" in said(question)
     assert len((await world.core.runs.page(SHELL)).rows) == 1

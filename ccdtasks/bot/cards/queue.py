@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ccdtasks.bot import text
+from ccdtasks.bot.cards import figures
 from ccdtasks.bot.cards.card import Button, Card, join, ordinal
 from ccdtasks.bot.cards.run import hold_line, person, stamp
 from ccdtasks.bot.cards.status import AMBER, BLUE, GREEN, GREY
@@ -114,6 +115,7 @@ def retried(view: RunView) -> Card:
         body=join(
             f"Follow it in <#{place}>" if place else "",
             f"Try {run.attempt}, {ordinal(view.position)} in line." if view.position else f"Try {run.attempt}.",
+            figures.parameters_text(run.parameters),
             f"Session {text.code(str(run.id))}",
         ),
         colour=BLUE,

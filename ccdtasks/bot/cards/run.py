@@ -26,10 +26,11 @@ from ccdtasks.bot.cards.result import (
 )
 from ccdtasks.bot.cards.status import ADVICE, LOOKS, look_of
 from ccdtasks.core.facts import Hold
+from ccdtasks.core.reasons import RETRIED
 from ccdtasks.core.report import REPORT
 from ccdtasks.core.runs import RunView
 from ccdtasks.core.states import ACTIVE, FINAL
-from ccdtasks.db.enums import MessageType, RunStatus, Trigger
+from ccdtasks.db.enums import Effect, MessageType, RunStatus, Trigger
 from ccdtasks.db.models import DiscordMessage, TaskRun
 from ccdtasks.times import duration_text
 
@@ -148,7 +149,7 @@ def _failed(view: RunView, payload: Mapping[str, Any], _now: datetime) -> Card:
         title=title(view, look.sign, f"{look.word}, will try again" if retry_at else look.word),
         body=join(
             why,
-            _next_try(view, retry_at) if retry_at else _advice(run, payload),
+            _next_try(view, retry_at) if retry_at else join(_why_no_retry(view), _advice(run, payload), gap=" "),
             _last_page(run),
             _last_step(run),
         ),
@@ -183,6 +184,17 @@ def _last_step(run: TaskRun) -> str:
 def _next_try(view: RunView, retry_at: str) -> str:
     attempt = f"{view.run.attempt + 1} of {view.attempts}"
     return f"Next try at {stamp(datetime.fromisoformat(retry_at), 't')} ({attempt})."
+
+
+def _why_no_retry(view: RunView) -> str:
+    """What would be tried again by itself, if it could not do something twice."""
+    run = view.run
+    acted = view.task.effect is Effect.ACTS and run.started_at and run.reason in RETRIED
+    return (
+        "It buys, posts or submits, so it is not tried again by itself."
+        if acted and run.attempt < view.attempts
+        else ""
+    )
 
 
 def _advice(run: TaskRun, payload: Mapping[str, Any]) -> str:
