@@ -37,6 +37,7 @@ _GRACE = timedelta(minutes=2)
 _START_WITHIN = timedelta(hours=1)
 _END_WITHIN = timedelta(minutes=10)
 """Beyond the run's own time limit and that of a person."""
+_KEY = "%Y%m%dT%H%M%S"
 _PAGE = 200
 _SUMS_AT_ONCE = 20
 _ACCOUNTED = ("triggered", "skipped", "missed", "paused")
@@ -202,12 +203,20 @@ class DeadMan:
             said = (
                 f"{task.task_name} had lost its next time. It is set again: {local_text(at, task.schedule_timezone)}."
             )
-            await self._tell(session, task.id, now, _news(task, "lost", at, said), details)
+            key = f"late:{task.id}:{now:{_KEY}}:lost"
+            await self._tell(session, task.id, key=key, at=now, news=_news(task, "lost", at, said), details=details)
         elif repair.tells and repair.owed:
-            when = local_text(repair.owed, task.schedule_timezone)
-            said = f"{task.task_name} should have run at {when} and has not."
-            await self._tell(session, task.id, repair.owed, _news(task, "not_fired", repair.owed, said), details)
+            await self._tell_not_fired(session, task, repair.owed)
         return True
+
+    async def _tell_not_fired(self, session: AsyncSession, task: _Watched, at: datetime) -> None:
+        """One message for as long as it lasts: that of the first such time, with how many there are by now."""
+        since, count = await _streak(session, task.id, at)
+        said = f"{task.task_name} should have run at {local_text(at, task.schedule_timezone)} and has not."
+        news = {**_news(task, "not_fired", at, said), "since": since.isoformat(), "count": count}
+        details = {"kind": "not_fired", "since": since.isoformat(), "count": count}
+        key = f"late:{task.id}:{since:{_KEY}}:not_fired"
+        await self._tell(session, task.id, key=key, at=at, news=news, details=details)
 
     async def _judge_runs(self) -> int:
         """Runs of schedules, and their further attempts, that should have started or ended by now."""
@@ -243,8 +252,8 @@ class DeadMan:
         async with self._db.write() as session:
             if await is_noted(session, task.id, "late", at, details):
                 return 0
-            news = {**_news(watched, kind, at, said), "run": str(run.id)}
-            await self._tell(session, task.id, at, news, details)
+            news, key = {**_news(watched, kind, at, said), "run": str(run.id)}, f"late:{run.id}:{kind}"
+            await self._tell(session, task.id, key=key, at=at, news=news, details=details)
         self._bus.publish(MessagePending())
         return 1
 
@@ -252,16 +261,28 @@ class DeadMan:
         self,
         session: AsyncSession,
         task_id: UUID,
+        *,
+        key: str,
         at: datetime,
         news: dict[str, Any],
         details: Mapping[str, Any],
     ) -> None:
         """In the notification channel, for whoever looks after the box, and in the task's own, for its owner."""
-        what, now = ":".join(each[:12] for each in details.values()), self._clock.now()
-        key = f"late:{task_id}:{at:%Y%m%dT%H%M%S}:{what}"
         await self._outbox.put(session, None, f"{key}:box", MessageType.NOTIFICATION, {**news, "owner": None})
         await self._outbox.put(session, None, key, MessageType.NOTIFICATION, news, task_id=task_id)
-        session.add(ScheduleHistory(**entry(task_id, "late", now, scheduled_for=at, details=details)))
+        session.add(ScheduleHistory(**entry(task_id, "late", self._clock.now(), scheduled_for=at, details=details)))
+
+
+async def _streak(session: AsyncSession, task_id: UUID, at: datetime) -> tuple[datetime, int]:
+    """Since when a task has not run at all, and for how many times up to `at`."""
+    row = ScheduleHistory
+    query = select(row).where(row.task_id == task_id, row.scheduled_for < at, row.action.in_((*_ACCOUNTED, "late")))
+    last = await session.scalar(query.order_by(row.scheduled_for.desc(), row.timestamp.desc()).limit(1))
+    details = (last.details if last else None) or {}
+    if last is None or last.action != "late" or details.get("kind") != "not_fired":
+        return at, 1
+    since = datetime.fromisoformat(details["since"]) if "since" in details else last.scheduled_for or at
+    return since, int(details.get("count", 1)) + 1
 
 
 def _sums(task: _Watched, now: datetime) -> _Sums:

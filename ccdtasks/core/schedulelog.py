@@ -93,7 +93,7 @@ def _shown(schedule: str | None, timezone: str) -> str:
 async def is_noted(
     session: AsyncSession, task_id: UUID, action: str, scheduled_for: datetime, details: Mapping[str, Any]
 ) -> bool:
-    """Whether the history says just that already of that time."""
+    """Whether the history says that already of that time, perhaps with more `details`."""
     row = ScheduleHistory
     query = select(row.details).where(row.task_id == task_id, row.scheduled_for == scheduled_for, row.action == action)
-    return dict(details) in (await session.scalars(query)).all()
+    return any(details.items() <= (noted or {}).items() for noted in await session.scalars(query))

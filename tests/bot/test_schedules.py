@@ -209,6 +209,13 @@ def test_times_that_are_not_made_up_for_are_one_message_with_their_number(missed
     assert said in card.body
 
 
+def test_a_schedule_that_does_not_run_at_all_is_one_message_with_the_number_of_times() -> None:
+    times = {"since": "2026-01-17T12:00:00+00:00", "scheduled_for": "2026-01-17T13:00:00+00:00", "count": 3}
+    card = cards.schedule.news({"kind": "not_fired", "task": "ticket-checker", "owner": "7", **times})
+    assert "It should have run 3 times from <t:1768651200:f> to <t:1768654800:f> and has not." in card.body
+    assert card.ping == "7"
+
+
 async def test_a_time_that_nobody_fired_is_told_to_the_box_and_to_the_owner(world: World) -> None:
     news = world.guild.create_text_channel("news")
     await world.make()

@@ -123,8 +123,26 @@ async def test_a_time_that_nobody_fired_is_told_once_to_both(core: Core, clock: 
     assert len(await alerts(core)) == 2
     clock.advance(hours=1)
     await core.deadman.check()
+    assert await core.deadman.check() == 1
+    clock.advance(hours=1)
+    await restarted(core).deadman.check()
+    again = restarted(core).deadman
+    await again.check()
+    assert await again.check() == 1
+    assert len(await alerts(core)) == 2  # as long as nothing runs it is one message, with the number of times
+    (box, own) = [each.payload for each in await all_messages(core) if each.key.startswith("late:")]
+    assert (own["count"], own["since"], own["scheduled_for"]) == (
+        3,
+        "2026-01-17T16:00:00+00:00",
+        "2026-01-17T18:00:00+00:00",
+    )
+    assert box["count"] == 3
+    assert await core.firing.fire_due() == 1
+    await stop_all(core)
+    clock.advance(hours=1)
     await core.deadman.check()
-    assert len(await alerts(core)) == 4  # the next time is another one
+    assert await core.deadman.check() == 1
+    assert len(await alerts(core)) == 4  # it ran meanwhile
 
 
 async def test_a_next_time_beyond_its_turn_is_brought_back_before_it_is_missed(

@@ -176,7 +176,11 @@ def _paused(payload: Mapping[str, Any]) -> str:
 
 
 def _not_fired(payload: Mapping[str, Any]) -> str:
-    return f"It should have run at {_moment(payload, 'scheduled_for')} and has not. It is tried again now."
+    count, at = int(payload.get("count") or 1), _moment(payload, "scheduled_for")
+    if count == 1:
+        return f"It should have run at {at} and has not. It is tried again now."
+    since = _moment(payload, "since")
+    return f"It should have run {counted(count, 'time')} from {since} to {at} and has not. It is tried again and again."
 
 
 def _lost(payload: Mapping[str, Any]) -> str:
