@@ -17,14 +17,14 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from sqlalchemy import or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from ccdtasks.core.artifacts import artifacts_of
 from ccdtasks.core.graph import Edge, Graph, load_graph, names_of
-from ccdtasks.core.lineage import first_of, next_attempt
+from ccdtasks.core.lineage import first_attempt, first_of, next_attempt
 from ccdtasks.core.lookup import end_of_queue
 from ccdtasks.core.moves import move
 from ccdtasks.core.outbox import Outbox
@@ -271,26 +271,15 @@ class Chains:
         chain.runs[task_id] = attempt
 
     async def _insert(self, session: AsyncSession, chain: _Chain, task: Task) -> TaskRun:
-        now = self._clock.now()
-        run = TaskRun(
-            id=uuid4(),
-            task_id=task.id,
-            owner_user_id=task.owner_user_id,
+        run = await first_attempt(
+            session,
+            task,
+            self._clock.now(),
             status=RunStatus.WAITING_DEPENDENCY,
             trigger=Trigger.DEPENDENCY,
             parameters=await saved_values(session, task),
             chain_id=chain.chain_id,
-            queued_at=await end_of_queue(session, now),
-            created_at=now,
-            discord_channel_id=task.discord_channel_id,
-            epoch=0,
-            attempt=1,
-            retry_count=0,
-            priority=0,
-            live={},
         )
-        session.add(run)
-        await session.flush()
         payload = {"task": task.task_name, "session_id": str(run.id), "trigger": run.trigger.value}
         await self._outbox.put(session, run, "opening", MessageType.RUN_OPENING, payload)
         await self._outbox.put(session, run, "card", MessageType.LIVE_CARD)

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from ccdtasks.core.lookup import end_of_queue
 from ccdtasks.db.enums import RunStatus, Trigger
-from ccdtasks.db.models import TaskRun
+from ccdtasks.db.models import Task, TaskRun
 
 
 def first_of(run: TaskRun) -> UUID:
@@ -25,6 +25,31 @@ async def latest_of(session: AsyncSession, run: TaskRun) -> TaskRun:
     query = select(TaskRun).where(or_(TaskRun.id == first, TaskRun.retry_of == first))
     latest = await session.scalar(query.order_by(TaskRun.attempt.desc()).limit(1))
     return latest or run
+
+
+async def first_attempt(
+    session: AsyncSession, task: Task, now: datetime, *, status: RunStatus, trigger: Trigger, **values: Any
+) -> TaskRun:
+    """Inserts a run of a task that begins a thread of its own, at the end of the queue."""
+    run = TaskRun(
+        id=uuid4(),
+        task_id=task.id,
+        owner_user_id=task.owner_user_id,
+        status=status,
+        trigger=trigger,
+        discord_channel_id=task.discord_channel_id,
+        attempt=1,
+        retry_count=0,
+        priority=0,
+        epoch=0,
+        live={},
+        queued_at=await end_of_queue(session, now),
+        created_at=now,
+        **values,
+    )
+    session.add(run)
+    await session.flush()
+    return run
 
 
 async def next_attempt(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from sqlalchemy import select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -22,7 +22,8 @@ from ccdtasks.core.endings import Endings, Outcome
 from ccdtasks.core.facts import Facts, Hold
 from ccdtasks.core.limits import require_rate
 from ccdtasks.core.line import place_of
-from ccdtasks.core.lookup import end_of_queue, find_run, going_runs
+from ccdtasks.core.lineage import first_attempt
+from ccdtasks.core.lookup import find_run, going_runs
 from ccdtasks.core.outbox import Outbox
 from ccdtasks.core.pages import Page, page_size
 from ccdtasks.core.parameters import fill, from_rows
@@ -327,25 +328,16 @@ class Runs:
         now = self._clock.now()
         await require_rate(session, actor, self._config.limits.starts_per_minute, now)
         await self._budgets.require(session, task)
-        run = TaskRun(
-            id=uuid4(),
-            task_id=task.id,
-            owner_user_id=task.owner_user_id,
-            started_by=actor.user_id,
+        run = await first_attempt(
+            session,
+            task,
+            now,
             status=RunStatus.QUEUED,
             trigger=trigger,
+            started_by=actor.user_id,
             parameters=values,
             upstream_runs=as_row(upstreams),
-            queued_at=await end_of_queue(session, now),
-            created_at=now,
-            discord_channel_id=task.discord_channel_id,
-            epoch=0,
-            attempt=1,
-            priority=0,
-            live={},
         )
-        session.add(run)
-        await session.flush()
         payload = {"task": task.task_name, "session_id": str(run.id), "parameters": values, "trigger": trigger.value}
         await self._outbox.put(session, run, "opening", MessageType.RUN_OPENING, payload)
         await self._outbox.put(session, run, "card", MessageType.LIVE_CARD)
