@@ -13,6 +13,7 @@ from ccdtasks.app import open_core
 from ccdtasks.config import Config
 from ccdtasks.core import Core
 from ccdtasks.core.access import SYSTEM
+from ccdtasks.core.claims import Claim
 from ccdtasks.core.facts import USAGE_LIMIT
 from ccdtasks.core.queue import WaitsFor
 from ccdtasks.db.enums import Reason, RunStatus, Trigger
@@ -180,6 +181,26 @@ async def test_clearing_and_claiming_at_once(core: Core, clock: MoveableClock) -
     states = {run_id: await status_of(core, run_id) for run_id in ids}
     assert {run_id for run_id, status in states.items() if status is RunStatus.STARTING} == claimed
     assert sum(status is RunStatus.CANCELLED for status in states.values()) == cleared == 20 - len(claimed)
+
+
+async def test_two_admins_and_an_engine_at_once(core: Core, clock: MoveableClock) -> None:
+    """Each move is whole: both runs stand before all others, whose order stays; what began meanwhile is left alone."""
+    ids = await _queued(core, "ticket-checker", 8)
+    results = await asyncio.gather(
+        core.queue.move(ADMIN, str(ids[7]), 1),
+        core.claims.claim_next(clock.now(), BOOT, 1),
+        core.queue.move(ADMIN, str(ids[6]), 1),
+        core.queue.move(ADMIN, str(ids[5]), 1),
+        return_exceptions=True,
+    )
+    assert all(isinstance(each, Conflict) for each in results if isinstance(each, BaseException))
+    claimed = {each.run_id for each in results if isinstance(each, Claim)}
+    assert len(claimed) == 1
+    left = await _line(core)
+    assert set(left) == set(ids) - claimed
+    moved = {*ids[5:]} - claimed
+    assert set(left[: len(moved)]) == moved
+    assert left[len(moved) :] == [each for each in ids[:5] if each not in claimed]
 
 
 async def _cards(core: Core) -> dict[UUID, int]:
