@@ -5,7 +5,7 @@ set -euo pipefail
 usage() {
     cat <<'END'
 ./install.sh              install or upgrade the service: Podman, the program, its user, the session image, the systemd unit
-./install.sh --demo       show one run on this machine, without any account; installs Podman if it is missing, nothing else
+./install.sh --demo       show whole runs on this machine, without any account; installs Podman if it is missing, nothing else
 ./install.sh --uninstall  remove the service and the program; configuration and data stay (the command says where)
 ./install.sh --help       this text
 

@@ -7,6 +7,7 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
+from uuid import UUID
 
 import click
 from pydantic import SecretStr
@@ -29,32 +30,43 @@ _WHO = {
     "scripted": f"A script plays Claude here and costs nothing, since {_KEY} is not set; everything else is real.",
     "real": f"Claude itself answers, with the key from {_KEY}.",
 }
+_AGAIN = "Once more, as if it were the next day: prices have moved. Only what fits the task's rule would call you."
 
 
 @click.command()
-@click.option("--keep", is_flag=True, help="Keep the demonstration's database too, not only the files of the run.")
+@click.option("--once", is_flag=True, help="One run only, without the second one that finds other prices.")
+@click.option("--keep", is_flag=True, help="Keep the demonstration's database too, not only the files of the runs.")
 @verb
 @click.pass_obj
-def demo(shell: Shell, keep: bool) -> int:
-    """See a whole run on this machine, without any account: a shop, a task, a sealed browser, a result.
+def demo(shell: Shell, once: bool, keep: bool) -> int:
+    """See whole runs on this machine, without any account: a shop, a task, a sealed browser, a result, what is new.
 
-    With ANTHROPIC_API_KEY set, the real model works. Exit code 0 only when the run completed with evidence.
+    With ANTHROPIC_API_KEY set, the real model works. Exit code 0 only when the runs completed with evidence.
     """
-    return asyncio.run(_demo(shell, shell.load_config().config, keep))
+    return asyncio.run(_demo(shell, shell.load_config().config, once=once, keep=keep))
 
 
-async def _demo(shell: Shell, loaded: Config, keep: bool) -> int:
+async def _demo(shell: Shell, loaded: Config, *, once: bool, keep: bool) -> int:
     await _have_image(shell, loaded.podman.image)
     claude = _real_model(loaded.claude)
     _say(shell, _WHO["real" if claude else "scripted"])
     folder = Path(tempfile.mkdtemp(prefix="ccdtasks-demo-"))
     async with demonstration(folder, loaded.podman, claude, keep=keep) as shown:
-        with progress(shell, shown.core.clock.now) as show:
-            view = await shown.while_it_works(follow(shown.core, shown.run.id, show, needs_service=False))
+        view, first = await _followed(shell, shown, shown.run.id), None
+        if evidence_of(view).is_complete and not once:
+            if not shell.as_json:
+                shell.console().print(picture(view, shown.core.config, with_files=False), "")
+            _say(shell, _AGAIN)
+            first, view = view, await _followed(shell, shown, (await shown.again()).id)
+            view = await shown.while_it_works(shown.charted(view))
         evidence = evidence_of(view)
-        config = shown.core.config
-        shell.show(_shape(shown, view, evidence), lambda: _picture(shown, view, evidence, config))
+        shell.show(_shape(shown, view, first, evidence), lambda: _picture(shown, view, evidence))
     return 0 if evidence.is_complete else 1
+
+
+async def _followed(shell: Shell, shown: Demonstration, run_id: UUID) -> RunView:
+    with progress(shell, shown.core.clock.now) as show:
+        return await shown.while_it_works(follow(shown.core, run_id, show, needs_service=False))
 
 
 async def _have_image(shell: Shell, image: str) -> None:
@@ -76,18 +88,23 @@ def _real_model(claude: ClaudeConfig) -> ClaudeConfig | None:
     return claude.model_copy(update={"api_key": SecretStr(key), "oauth_token": None}) if key else None
 
 
-def _shape(shown: Demonstration, view: RunView, evidence: Evidence) -> dict[str, object]:
+def _shape(shown: Demonstration, view: RunView, first: RunView | None, evidence: Evidence) -> dict[str, object]:
+    config = shown.core.config
     return {
-        **view_shape(view, shown.core.config),
+        **view_shape(view, config),
         "model": shown.model,
         "evidence": evidence.is_complete,
         "folder": str(shown.folder),
+        "first": first and view_shape(first, config),
     }
 
 
-def _picture(shown: Demonstration, view: RunView, evidence: Evidence, config: Config) -> RenderableType:
-    shown_files = (("table", evidence.table), ("last page", evidence.screenshot), ("results", evidence.results))
-    rows = [(name, str((artifact and file_path(artifact, config)) or "missing")) for name, artifact in shown_files]
+def _picture(shown: Demonstration, view: RunView, evidence: Evidence) -> RenderableType:
+    config = shown.core.config
+    named = (("table", evidence.table), ("last page", evidence.screenshot), ("results", evidence.results))
+    rows = [(name, str((artifact and file_path(artifact, config)) or "missing")) for name, artifact in named]
+    if evidence.chart:
+        rows.append(("chart", str(file_path(evidence.chart, config))))
     files = places([*rows, ("all files", str(shown.folder))])
     verdict = "The run completed, with evidence." if evidence.is_complete else "The run did not complete with evidence."
     return Group(

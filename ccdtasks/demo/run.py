@@ -1,4 +1,7 @@
-"""The demonstration: an instance of its own in a folder of its own, the shop, a model, and one real run."""
+"""The demonstration: an instance of its own in a folder of its own, the shop, a model, and real runs.
+
+The second run finds other prices: it shows what is new since the first, a rule that then holds, and a chart.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ import shutil
 import signal
 import socket
 from collections.abc import AsyncIterator, Coroutine, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -33,6 +36,7 @@ from ccdtasks.core.access import SHELL
 from ccdtasks.core.results import stored_result
 from ccdtasks.core.runs import RunView
 from ccdtasks.core.tasks import TaskDraft
+from ccdtasks.core.trends import CHART
 from ccdtasks.db.enums import ArtifactKind, RunStatus
 from ccdtasks.db.models import Artifact, TaskRun
 from ccdtasks.demo.messages_api import MessagesApi
@@ -46,9 +50,11 @@ _TASK = "price-watch"
 _PROMPT = (
     "Find the cheapest {product} in the shop at {shop}. Search for it there, compare all offers, and check the price "
     "of the cheapest one on its own page. Save all offers as prices.csv, and a screenshot of the offers as offers.png. "
-    "Report the lowest price as the value lowest_price, and alert me when it is below {price_threshold=70} dollars."
+    "Report the lowest price as the value lowest_price, and alert me when it is below {price_threshold=57} dollars."
 )
+_RULE = "lowest_price < price_threshold"
 _CLEAN_S = 30.0
+_CHART_S = 20.0
 _LOOK_S = 0.2
 
 T = TypeVar("T")
@@ -56,7 +62,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Demonstration:
-    """The run that goes on, and where it happens. `model`: who is asked."""
+    """The first run, and where it happens. `model`: who is asked."""
 
     core: Core
     run: TaskRun
@@ -64,6 +70,19 @@ class Demonstration:
     folder: Path
     service: asyncio.Task[None]
     interrupted: asyncio.Event
+
+    async def again(self) -> TaskRun:
+        """The same once more, as by the button; the shop's prices have moved meanwhile."""
+        return (await self.core.runs.again(SHELL, self.run.id)).run
+
+    async def charted(self, view: RunView) -> RunView:
+        """The run with the chart of its values, which is drawn a moment later; without it when that takes too long."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_CHART_S):
+                while view.run.chart_wanted:
+                    await asyncio.sleep(_LOOK_S)
+                    view = await self.core.runs.load(view.run.id)
+        return view
 
     async def while_it_works(self, work: Coroutine[Any, Any, T]) -> T:
         """The outcome of `work`; raises what the service died of, KeyboardInterrupt when a signal came."""
@@ -88,6 +107,7 @@ class Evidence:
     table: Artifact | None
     screenshot: Artifact | None
     results: Artifact | None
+    chart: Artifact | None
     is_complete: bool
 
 
@@ -101,7 +121,8 @@ def evidence_of(view: RunView) -> Evidence:
     saw_offers = result is not None and bool(result.items) and "lowest_price" in result.values
     has_files = None not in (table, screenshot, results)
     completed = view.run.status is RunStatus.COMPLETED
-    return Evidence(table, screenshot, results, completed and saw_offers and has_files and bool(view.run.final_url))
+    is_complete = completed and saw_offers and has_files and bool(view.run.final_url)
+    return Evidence(table, screenshot, results, by_name.get(CHART), is_complete)
 
 
 @asynccontextmanager
@@ -144,6 +165,7 @@ async def _start(core: Core, shop: str) -> TaskRun:
         "timeout_s": 300,
         "budget_usd": str(Decimal("1.00")),
         "allowed_domains": [_HOST],
+        "notify": _RULE,
         "retries": {"attempts": 1},
     }
     await core.tasks.create(SHELL, TaskDraft(_TASK, _PROMPT, config=settings))

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from ccdtasks.amounts import counted
 from ccdtasks.demo.conversation import Conversation
 from ccdtasks.demo.messages_api import Reply, ToolCall
 
@@ -138,7 +139,7 @@ def _keep_offers(c: Conversation) -> Reply | None:
     offers = offers_in(_offers_page(c) or "")
     if not offers:
         return _give_up(c, "the search gave no offers with prices")
-    count = f"{len(offers)} offer{'s' if len(offers) > 1 else ''}"
+    count = counted(len(offers), "offer")
     text = f"{count}, from ${offers[0].price:.2f} ({offers[0].name}) to ${offers[-1].price:.2f}."
     return _step(
         c,

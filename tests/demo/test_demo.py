@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import shutil
 import signal
 import sqlite3
@@ -16,11 +17,11 @@ import pytest
 from aiohttp import web
 
 from ccdtasks.demo.shop import served
-from tests.cli.conftest import PROGRAM, Place, in_thread, place
+from tests.cli.conftest import PROGRAM, Place, in_thread, new_place, place
 from tests.doubles.podman import SESSION_IMAGE, require_image
 
 pytestmark = pytest.mark.image
-__all__ = ["place"]
+__all__ = ["new_place", "place"]
 
 
 @pytest.fixture
@@ -43,16 +44,22 @@ def test_a_whole_run_ends_with_table_picture_and_results(newcomer: Place) -> Non
     done = newcomer.run("demo", TMPDIR=str(newcomer.root))
     assert done.code == 0, done.err
     assert "A script plays Claude here" in done.err
-    assert "completed" in done.out
+    assert done.out.count("✓ completed") == 2
+    assert "Not told, by its rule: lowest_price < price_threshold does not hold." in done.out
+    assert "↔ lowest_price: $59 → $56.50 (−4 %)" in done.out
+    assert "lowest_price < price_threshold holds." in done.out
+    assert "! Pocket Tune costs $56.50, less than $57.00." in done.out
     assert "The run completed, with evidence." in done.out
     told = [done.err.find(step) for step in ("starting the desktop", "Opening http://shop.demo", "Searching for headp")]
     assert -1 not in told, done.err
     assert told == sorted(told), "the steps are not told in their order"
     (folder,) = newcomer.root.glob("ccdtasks-demo-*")
     files = {path.name: path for path in folder.rglob("*") if path.is_file()}
-    assert {"prices.csv", "offers.png", "final.png", "results.csv", "results.json"} <= set(files)
-    for name in ("prices.csv", "final.png", "results.json"):
-        assert str(files[name]) in done.out
+    assert {"prices.csv", "offers.png", "final.png", "results.csv", "results.json", "chart.png"} <= set(files)
+    named = re.findall(r"^(?:table|last page|results|chart) +(/\S+)$", done.out, re.MULTILINE)
+    files = {Path(path).name: Path(path) for path in named}
+    for name in ("prices.csv", "final.png", "results.json", "chart.png"):
+        assert files[name].is_file()
     rows = list(csv.DictReader(files["prices.csv"].open()))
     assert len(rows) == 4
     result = json.loads(files["results.json"].read_text())
@@ -64,7 +71,7 @@ def test_a_whole_run_ends_with_table_picture_and_results(newcomer: Place) -> Non
 
 
 def test_json_says_the_same(newcomer: Place) -> None:
-    shown = newcomer.run("demo", "--json", "--keep", TMPDIR=str(newcomer.root)).json()
+    shown = newcomer.run("demo", "--once", "--json", "--keep", TMPDIR=str(newcomer.root)).json()
     assert (shown["model"], shown["evidence"], shown["status"]) == ("scripted", True, "completed"), shown
     assert shown["final_url"].startswith("http://shop.demo:")
     assert shown["pages_loaded"] == 3
