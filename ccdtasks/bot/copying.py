@@ -34,6 +34,6 @@ async def file_text(file: discord.Attachment) -> str:
         with discord_errors("read the file"):
             return (await file.read()).decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise Invalid("file", "The file is no text.", "/task-export makes such a file") from None
+        raise Invalid("file", "The file is not text.", "/task-export makes such a file") from None
     except discord.NotFound:
         raise Unavailable("discord", "The file is gone in Discord.", "send it again") from None

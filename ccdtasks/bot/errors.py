@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 TITLES: dict[type[CcdError], tuple[str, int]] = {
     NotFound: ("? Not found", GREY),
-    Invalid: ("✕ That cannot be taken", AMBER),
+    Invalid: ("✕ Not accepted", AMBER),
     Denied: ("✕ Not allowed", AMBER),
     Conflict: ("■ Not possible now", GREY),
     LimitReached: ("■ Limit reached", AMBER),

@@ -74,7 +74,7 @@ def _text(file: BinaryIO) -> str:
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise Invalid("file", "The file is no text.", "ccdtasks task export writes such a file") from None
+        raise Invalid("file", "The file is not text.", "ccdtasks task export writes such a file") from None
 
 
 def _made(copied: Copied) -> Text:

@@ -11,6 +11,7 @@ from uuid import UUID
 import click
 from rich.text import Text
 
+from ccdtasks.amounts import counted
 from ccdtasks.cli.look import asked_text, status_text
 from ccdtasks.cli.service import is_served, no_service
 from ccdtasks.cli.shell import Shell
@@ -163,5 +164,5 @@ def line_of(view: RunView, now: datetime) -> str:
     if run.started_at:
         parts.append(duration_text((now - run.started_at).total_seconds()))
     if run.pages_loaded:
-        parts.append(f"{run.pages_loaded} page{'s' if run.pages_loaded != 1 else ''}")
+        parts.append(counted(run.pages_loaded, "page"))
     return " · ".join(parts)

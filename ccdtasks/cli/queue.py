@@ -9,6 +9,7 @@ import click
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from ccdtasks.amounts import counted
 from ccdtasks.cli.look import AMBER, plain_table, when
 from ccdtasks.cli.service import opened
 from ccdtasks.cli.shell import Shell, verb
@@ -57,7 +58,8 @@ def clear(shell: Shell, yes: bool) -> None:
     if not yes:
         click.confirm("Cancel all runs that wait, of all owners?", abort=True, err=True)
     count = asyncio.run(_clear(shell))
-    shell.show({"cancelled": count}, lambda: Text(f"■ {count} waiting runs were cancelled."))
+    said = f"■ {counted(count, 'waiting run')} {'was' if count == 1 else 'were'} cancelled."
+    shell.show({"cancelled": count}, lambda: Text(said))
 
 
 for _command in (list_, move, clear):

@@ -140,7 +140,9 @@ def _sentence(table: str, key: str, detail: ErrorDetails | dict[str, Any]) -> st
     text = text[0].lower() + text[1:]
     if detail["type"] == "extra_forbidden":
         text = "is not known"
-    elif "int_parsing" in detail["type"] or detail["type"] == "int_type":
+    elif detail["type"] == "missing":
+        text = "is missing"
+    elif detail["type"].startswith("int_"):
         text = "must be a whole number"
     elif "decimal" in detail["type"] or "float" in detail["type"]:
         text = "must be a number"

@@ -222,7 +222,7 @@ def _document(found: Definition) -> Json:
 
 def _from_document(document: Json) -> Definition:
     if _FORMAT not in document:
-        raise Invalid(_FORMAT, "This is no task that ccdtasks exported.", "/task-export makes such a file")
+        raise Invalid(_FORMAT, "This is not a task that ccdtasks exported.", "/task-export makes such a file")
     _check(document, _KEYS, "")
     if document[_FORMAT] != VERSION:
         raise Invalid(_FORMAT, "A newer ccdtasks exported this task.", "update this one first")

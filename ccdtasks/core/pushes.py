@@ -279,7 +279,7 @@ def hash_of(key: str) -> str:
 def checked_sound(sound: str) -> str:
     """A name of a sound, which Pushover may know or not; for one that it does not know the phone's own is played."""
     if not _SOUND.fullmatch(sound):
-        raise Invalid("sound", "That is no name of a sound.", "such as bike, siren, none; or default")
+        raise Invalid("sound", "That is not the name of a sound.", "such as bike, siren, none; or default")
     return sound
 
 

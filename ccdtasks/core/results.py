@@ -95,7 +95,7 @@ def read_result(given: Mapping[str, Any]) -> Result:
     if not isinstance(tables, Mapping):
         raise _wrong("tables", "an object of tables by name")
     named: dict[str, Table] = {}
-    for name, rows in _some(tables, MAX_TABLES, "tables", cut):
+    for name, rows in _some(tables, MAX_TABLES, "table", cut):
         named[_free_name(name, 100, named)] = _table(rows, f"tables.{name}"[:60], cut)
     evidence_url = given.get("evidence_url")
     return Result(
@@ -186,7 +186,7 @@ def _values(given: object, cut: list[str]) -> dict[str, Value]:
     if not isinstance(given, Mapping):
         raise _wrong("values", "an object of numbers by name")
     values: dict[str, Value] = {}
-    for name, value in _some(given, MAX_VALUES, "values", cut):
+    for name, value in _some(given, MAX_VALUES, "value", cut):
         given_number, unit = (value.get("number"), value.get("unit")) if isinstance(value, Mapping) else (value, None)
         number = _number(given_number)
         if number is None:
@@ -217,9 +217,9 @@ def _files(given: object, cut: list[str]) -> list[str]:
     return [clean_line(name, 255) for name in given[:MAX_FILES]]
 
 
-def _some(given: Mapping[Any, Any], most: int, where: str, cut: list[str]) -> list[tuple[Any, Any]]:
+def _some(given: Mapping[Any, Any], most: int, thing: str, cut: list[str]) -> list[tuple[Any, Any]]:
     if len(given) > most:
-        cut.append(f"{len(given) - most:,} {where}")
+        cut.append(counted(len(given) - most, thing))
     return list(given.items())[:most]
 
 

@@ -68,9 +68,9 @@ class Tokens:
         if not name or len(name) > _NAME_MAX:
             raise Invalid("name", f"A token needs a name of 1 to {_NAME_MAX} characters.", "say what it is for")
         if not (user_id.isdecimal() or user_id == "shell") or len(user_id) > _USER_MAX:
-            raise Invalid("user", "That is no Discord user id.", "in Discord: right-click on a name, Copy User ID")
+            raise Invalid("user", "That is not a Discord user id.", "in Discord: right-click on a name, Copy User ID")
         if expires_at is not None and expires_at <= self._clock.now():
-            raise Invalid("expires", "That time is over already.")
+            raise Invalid("expires", "That time has passed already.")
         self._access.require_owner(actor, user_id, "make a token for them")
         if is_admin and not self._access.is_admin(actor):
             raise Denied("Only an admin can make a token that may do everything.")

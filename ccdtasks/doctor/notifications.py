@@ -20,7 +20,7 @@ _LATELY = timedelta(days=7)
 async def notification_findings(core: Core) -> AsyncIterator[Finding]:
     """Pushover, if it is set up, and what of the last week nobody was told."""
     if core.config.pushover.token is None:
-        yield ok("pushover", "No [pushover] token is set: people are told in Discord alone.")
+        yield ok("pushover", "No [pushover] token is set: people are told in Discord only.")
     else:
         pushover = open_pushover(core.config)
         try:
@@ -59,13 +59,13 @@ async def _undelivered(core: Core) -> Finding:
     since = core.clock.now() - _LATELY
     pushes, messages = await core.push_queue.failures(since), await core.messages.failures(since)
     if not pushes and not messages:
-        return ok("notifications", "Everything of the last 7 days was delivered, or is on its way.")
+        return ok("notifications", "Everything from the last 7 days was delivered, or is on its way.")
     told = [f"{counted(len(messages), 'message')} to Discord"] * bool(messages)
     told += [counted(len(pushes), "push", "pushes")] * bool(pushes)
     rows: list[DiscordMessage | PushoverNotification] = [*messages, *pushes]
     latest = max(rows, key=lambda row: row.created_at)
     return warn(
         "notifications",
-        f"Of the last 7 days {' and '.join(told)} could not be delivered; the latest: {latest.last_error}",
+        f"In the last 7 days {' and '.join(told)} could not be delivered; the latest: {latest.last_error}",
         "`ccdtasks logs RUN --result` shows what the run found",
     )

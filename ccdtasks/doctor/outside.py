@@ -29,7 +29,7 @@ async def outside_findings(core: Core) -> AsyncIterator[Finding]:
     except CcdError as error:
         yield failed("key", error)
     else:
-        yield ok("key", f"Links are signed with {core.config.paths.data_dir}/secret.key: it belongs into your backups.")
+        yield ok("key", f"Links are signed with {core.config.paths.data_dir}/secret.key: it belongs in your backups.")
     yield await web(core.config.server)
     yield await _store(core)
 

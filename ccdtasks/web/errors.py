@@ -44,7 +44,7 @@ STATUSES: dict[type[CcdError], int] = {
 
 TITLES: dict[type[CcdError], str] = {
     NotFound: "? Not found",
-    Invalid: "✕ That cannot be taken",
+    Invalid: "✕ Not accepted",
     NotLoggedIn: "✕ Who are you?",
     Denied: "✕ Not allowed",
     Conflict: "■ Not possible now",

@@ -48,7 +48,7 @@ async def test_a_bad_file_makes_neither_task_nor_channel(world: World) -> None:
     before = set(world.guild.channels)
     for data, words in (
         (b'{"ccdtasks_task": 1,\n "name" "x"}', "Line 2, sign 9: a colon is missing behind the name."),
-        (b"\xff\xfe\x00", "The file is no text."),
+        (b"\xff\xfe\x00", "The file is not text."),
         (b"x" * 300_000, "has 262.1 KB at most"),
         (b'{"ccdtasks_task": 1, "name": "x", "prompt": "y", "depends_on": [{"task": "zz"}]}', "no task named zz"),
     ):

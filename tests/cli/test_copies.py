@@ -21,6 +21,6 @@ def test_a_task_is_cloned_exported_and_imported(ccdtasks: Command) -> None:
     refused = ccdtasks("task", "import", "-", stdin="{}")
     assert refused.code == 4
     assert refused.err == (
-        "error: This is no task that ccdtasks exported. (hint: ccdtasks task export makes such a file)\n"
+        "error: This is not a task that ccdtasks exported. (hint: ccdtasks task export makes such a file)\n"
     )
     assert ccdtasks("task", "import", "/nowhere.json").code == 2

@@ -151,6 +151,8 @@ def test_systemd_credentials_win_over_the_file(tmp_path: Path, monkeypatch: pyte
         ("[claude]\nmodel = 3", "[claude] model must be text in quotes."),
         ("[server]\nport = 65536", "[server] port must be at most 65535."),
         ('[server]\nport = "many"', "[server] port must be a whole number."),
+        ("[limits]\nmax_sessions = 2.5", "[limits] max_sessions must be a whole number."),
+        ("[claude]\nprices = { x = { input = 1 } }", "[claude] prices.x.output is missing."),
         (
             f'[paths]\ndata_dir = "/{"d" * 80}"',
             "[paths] data_dir is 81 bytes long; sockets below it need it to be at most 70.",

@@ -15,7 +15,7 @@ _THINGS = (
     "|message|minute|name|option|order|page|person|place|point|question|request|result|row|run|schedule|second|session"
     "|setting|step|task|test|thread|time|token|value|word"
 )
-_BEHIND = re.compile(rf" (?:more |good |scheduled |attempts? of )?(?:(?:{_THINGS})s|addresses|pushes|replies|tries)\b")
+_BEHIND = re.compile(rf" (?:[a-z]+ )?(?:(?:{_THINGS})s|addresses|pushes|replies|tries)\b")
 
 NEVER_ONE = {
     "{count} tasks": "a chain has two at least",
@@ -29,6 +29,9 @@ NEVER_ONE = {
     "{len(going)} runs": "several, or it would be clear which",
     "{len(live)} tokens": "several, or it would be clear which",
     "{task.schedule_failures} scheduled runs": "five in a row",
+    "{len(found.tasks)} tasks": "said when there are more than can be drawn",
+    "{filter} tasks": "no number",
+    "{limit} different names": "1,000",
     "{limit} pushes": "20 or 300",
     "{limit} connections": "256",
     "{len(normal)} characters": "said when there are too many",

@@ -21,7 +21,7 @@ def ask(plan: Plan) -> Card:
     """Exactly what would go and what stays, and the two buttons. The button holds the rule, not the runs."""
     name, rule = text.plain(plan.task.task_name, 100), plan.rule
     if plan.is_empty:
-        return Card(title=f"✓ {name}: nothing to clean up", body=join("No run fits.", _stays(plan)), colour=GREEN)
+        return Card(title=f"✓ {name}: nothing to clean up", body=join("No run matches.", _stays(plan)), colour=GREEN)
     which = "Failed runs" if rule.failed_only else "Runs"
     go = "" if rule.files_only else f"It cannot be taken back. {_threads(plan)}"
     return Card(

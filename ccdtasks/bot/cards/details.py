@@ -114,7 +114,7 @@ def _steps(timings: Sequence[dict[str, Any]]) -> str:
         sign = "" if step.get("ok") else " · failed"
         lines.append(f"{place + 1}\\. {text.plain(step.get('title') or 'step', 80)}: {took}{sign}{mark}")
     rest = len(timings) - len(lines)
-    return "\n".join([*lines, f"and {rest} shorter steps"] if rest > 0 else lines)
+    return "\n".join([*lines, f"and {figures.counted(rest, 'shorter step')}"] if rest > 0 else lines)
 
 
 def _figures(run: TaskRun) -> str:

@@ -49,7 +49,7 @@ def disabled(_found: Preferences) -> Card:
 
 def timezone_set(found: Preferences) -> Card:
     """Whose clock from now on."""
-    body = "New schedules that name no timezone follow this clock; those that there are stay as they are."
+    body = "New schedules that name no timezone follow this clock; existing ones stay as they are."
     return Card(title=f"✓ {text.plain(found.timezone, 60)}", body=body, colour=GREEN)
 
 
@@ -74,7 +74,7 @@ def _push_lines(found: Preferences) -> str:
 
 def _called_for(found: Preferences) -> str:
     words = listed([_WORDS[event] for event in found.events])
-    return f"You are called for {words}." if words else "You are called for nothing."
+    return f"You are called for {words}." if words else "You are not called for anything."
 
 
 def _loudness(found: Preferences) -> str:

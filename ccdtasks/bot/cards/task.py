@@ -131,7 +131,8 @@ def kept() -> Card:
 def page(filter: str, found: Page[TaskRow], *, is_first: bool) -> Card:
     """One page of the list; the buttons lead to the next one and back to the first."""
     if not found.rows:
-        empty = "You have no tasks yet. Make one with /task-create." if filter == "all" else "None of your tasks is."
+        none_yet = "You have no tasks yet. Make one with /task-create."
+        empty = none_yet if filter == "all" else f"You have no {filter} tasks."
         return Card(title=f"Tasks: {filter}", body=empty, buttons=() if is_first else (_first(filter),))
     forward = (Button("More", f"list:{filter}:{found.rows[-1].task.id}"),) if found.next_after else ()
     return Card(
