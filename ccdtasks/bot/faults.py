@@ -12,7 +12,6 @@ from ccdtasks.core.outbox import AllWait, NotLetIn
 from ccdtasks.errors import CcdError, Invalid, LimitReached, Unavailable
 
 UNKNOWN_CHANNEL = 10003
-UNKNOWN_MESSAGE = 10008
 TOO_LARGE = {40005, 50045}
 ARCHIVED = 50083
 THREAD_EXISTS = 160004
