@@ -31,6 +31,7 @@ async def require_rate(session: AsyncSession, actor: Actor, limit: int, now: dat
         .where(
             TaskRun.started_by == actor.user_id,
             TaskRun.created_at > now - _MINUTE,
+            TaskRun.created_at <= now,  # a clock that was set back locks nobody out
             TaskRun.trigger != Trigger.RETRY,
         )
         .order_by(TaskRun.created_at.desc())
@@ -51,7 +52,12 @@ async def require_push_rate(session: AsyncSession, actor: Actor, now: datetime) 
     for limit, within, words in _PUSHES:
         query = (
             select(AuditEntry.at)
-            .where(AuditEntry.action == PUSH_SENT, AuditEntry.actor_id == actor.user_id, AuditEntry.at > now - within)
+            .where(
+                AuditEntry.action == PUSH_SENT,
+                AuditEntry.actor_id == actor.user_id,
+                AuditEntry.at > now - within,
+                AuditEntry.at <= now,
+            )
             .order_by(AuditEntry.at.desc())
             .limit(limit)
         )
