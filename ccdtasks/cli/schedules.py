@@ -14,7 +14,7 @@ from ccdtasks.cli.shell import Shell, pairs, verb
 from ccdtasks.core.access import SHELL
 from ccdtasks.core.schedulelog import said
 from ccdtasks.core.schedules import Scheduled, Shown, previewed
-from ccdtasks.core.shapes import Json, task_shape
+from ccdtasks.core.shapes import preview_shape, schedule_shape, shown_shape, task_shape
 from ccdtasks.core.timing import Preview
 from ccdtasks.errors import Invalid
 from ccdtasks.times import local_text
@@ -38,10 +38,10 @@ def schedule(
     """
     if when is timezone is None:
         found = ask(shell, lambda core: core.schedules.show(SHELL, task, limit))
-        shell.show(_shown_shape(found), lambda: _shown(found))
+        shell.show(shown_shape(found), lambda: _shown(found))
         return
     made = ask(shell, lambda core: core.schedules.set(SHELL, task, when, timezone, dict(pairs(values))))
-    shell.show(_scheduled_shape(made), lambda: _picture(f"✓ {made.task.task_name} is scheduled.", made))
+    shell.show(schedule_shape(made), lambda: _picture(f"✓ {made.task.task_name} is scheduled.", made))
 
 
 @click.command()
@@ -74,7 +74,7 @@ def pause(shell: Shell, task: str, yes: bool) -> None:
 def resume(shell: Shell, task: str) -> None:
     """Let a paused TASK go on; what it missed meanwhile is not made up for."""
     found = ask(shell, lambda core: core.schedules.resume(SHELL, task))
-    shell.show(_scheduled_shape(found), lambda: _picture(f"✓ {found.task.task_name} goes on.", found))
+    shell.show(schedule_shape(found), lambda: _picture(f"✓ {found.task.task_name} goes on.", found))
 
 
 @click.command()
@@ -89,7 +89,7 @@ def cron(shell: Shell, expression: str, timezone: str | None, start: str | None,
     config = shell.load_config().config
     begin = _moment(start) if start else datetime.now(UTC)
     shown = previewed(expression, timezone or config.schedule.timezone, begin, count)
-    shell.show(_preview_shape(shown), lambda: _times(shown))
+    shell.show(preview_shape(shown), lambda: _times(shown))
 
 
 COMMANDS = (schedule, unschedule, pause, resume)
@@ -103,38 +103,6 @@ def _moment(text: str) -> datetime:
     if not 1900 <= moment.year <= 2200:
         raise Invalid("from", f"{moment:%Y-%m-%d} is too far away.", "choose a year from 1900 to 2200")
     return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
-
-
-def _scheduled_shape(found: Scheduled) -> Json:
-    return {**task_shape(found.task), "preview": _preview_shape(found.preview) if found.preview else None}
-
-
-def _shown_shape(found: Shown) -> Json:
-    rows = [
-        {
-            "at": row.timestamp.isoformat(),
-            "action": row.action,
-            "scheduled_for": row.scheduled_for.isoformat() if row.scheduled_for else None,
-            "before": row.schedule_before,
-            "after": row.schedule_after,
-            "by": row.user_id or row.triggered_by,
-            "details": row.details,
-        }
-        for row in found.history
-    ]
-    return {**_scheduled_shape(Scheduled(found.task, found.preview)), "history": rows}
-
-
-def _preview_shape(preview: Preview) -> Json:
-    zone = preview.timing.zone
-    return {
-        "schedule": preview.timing.text,
-        "timezone": zone.key,
-        "words": preview.words,
-        "times": [moment.isoformat() for moment in preview.times],
-        "local_times": [moment.astimezone(zone).isoformat() for moment in preview.times],
-        "remarks": list(preview.remarks),
-    }
 
 
 def _picture(words: str, found: Scheduled) -> RenderableType:

@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from ccdtasks.config import Config
+from ccdtasks.core.editing import Edited
 from ccdtasks.core.interventions import Asked
 from ccdtasks.core.runs import RunRow, RunView
+from ccdtasks.core.schedules import Scheduled, Shown
 from ccdtasks.core.tasks import TaskRow
+from ccdtasks.core.timing import Preview
 from ccdtasks.db.enums import ArtifactState
 from ccdtasks.db.models import Artifact, PushoverNotification, RunEvent, Task, TaskRun
 
@@ -47,6 +50,47 @@ def task_shape(task: Task) -> Json:
         "last_run_at": _moment(task.last_run_at),
         "created_at": _moment(task.created_at),
     }
+
+
+def schedule_shape(found: Scheduled | Shown) -> Json:
+    """A task with its next times."""
+    return {**task_shape(found.task), "preview": preview_shape(found.preview) if found.preview else None}
+
+
+def shown_shape(found: Shown) -> Json:
+    """A task with its next times and what became of its schedule, newest first."""
+    rows = [
+        {
+            "at": _moment(row.timestamp),
+            "action": row.action,
+            "scheduled_for": _moment(row.scheduled_for),
+            "before": row.schedule_before,
+            "after": row.schedule_after,
+            "by": row.user_id or row.triggered_by,
+            "details": row.details,
+        }
+        for row in found.history
+    ]
+    return {**schedule_shape(found), "history": rows}
+
+
+def preview_shape(preview: Preview) -> Json:
+    """What a schedule means."""
+    zone = preview.timing.zone
+    return {
+        "schedule": preview.timing.text,
+        "timezone": zone.key,
+        "words": preview.words,
+        "times": [_moment(each) for each in preview.times],
+        "local_times": [_moment(each.astimezone(zone)) for each in preview.times],
+        "remarks": list(preview.remarks),
+    }
+
+
+def edited_shape(made: Edited) -> Json:
+    """A task with what was changed of it."""
+    changes = [{"field": each.field, "before": each.before, "after": each.after} for each in made.changes]
+    return {**task_shape(made.task), "changes": changes}
 
 
 def task_row_shape(row: TaskRow) -> Json:

@@ -14,7 +14,7 @@ from aiohttp.abc import AbstractAccessLogger
 from ccdtasks.config import BadConfig
 from ccdtasks.core import Core
 from ccdtasks.web import auth, files, health, home, pages, prometheus, report
-from ccdtasks.web.api import metrics, notifications, runs, tasks
+from ccdtasks.web.api import metrics, notifications, runs, schedules, tasks
 from ccdtasks.web.context import CHECKS, CORE, FILES, Check, Files
 from ccdtasks.web.errors import show_mistakes
 from ccdtasks.web.headers import secure
@@ -34,6 +34,7 @@ _PARTS = (
     health.ROUTES,
     files.ROUTES,
     tasks.ROUTES,
+    schedules.ROUTES,
     runs.ROUTES,
     metrics.ROUTES,
     notifications.ROUTES,

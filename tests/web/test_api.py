@@ -39,6 +39,49 @@ async def test_a_task_is_found_started_and_stopped(site: Site) -> None:
     assert [row["status"] for row in (await _get(site, "/runs?task=flights", **me))[1]["items"]] == ["cancelled"]
 
 
+async def test_a_task_is_scheduled_paused_resumed_and_unscheduled(site: Site) -> None:
+    await site.core.tasks.create(ALICE, TaskDraft("flights", "From {origin}"))
+    me, him = await site.api(), await site.api(BOB)
+    nine = {"when": "0 9 * * 1-5", "timezone": "Europe/Berlin", "values": {"origin": "SFO"}}
+    status, said = await _post(site, "/tasks/flights/schedule", {"when": "61 * * * *"}, **me)
+    assert (status, said["error"]["field"]) == (422, "cron")
+    assert (await _post(site, "/tasks/flights/schedule", {"when": "@daily"}, **me))[1]["error"]["field"] == "values"
+    for wrong in ({}, {"when": 9}, {"when": None}, {"often": "yes"}):
+        assert (await _post(site, "/tasks/flights/schedule", wrong, **me))[0] == 422, wrong
+    status, made = await _post(site, "/tasks/flights/schedule", nine, **me)
+    assert (status, made["preview"]["words"]) == (200, "At 09:00 on Monday through Friday")
+    assert len(made["preview"]["times"]) == 5
+    moved = (await _post(site, "/tasks/flights/schedule", {"timezone": "Asia/Tokyo"}, **me))[1]
+    assert (moved["schedule"], moved["timezone"], moved["schedule_values"]) == (
+        nine["when"],
+        "Asia/Tokyo",
+        nine["values"],
+    )
+    assert (await _post(site, "/tasks/flights/pause", {}, **me))[1]["paused"] is True
+    assert (await _post(site, "/tasks/flights/pause", {}, **me))[0] == 409
+    assert (await _post(site, "/tasks/flights/pause", {"confirm": 1}, **me))[0] == 422
+    assert (await _post(site, "/tasks/flights/resume", {}, **me))[1]["preview"]["timezone"] == "Asia/Tokyo"
+    shown = (await _get(site, "/tasks/flights/schedule", **me))[1]
+    history = {(row["action"], row["by"]) for row in shown["history"]}
+    assert history == {(action, ALICE.user_id) for action in ("created", "updated", "paused", "resumed")}
+    for path in ("schedule", "unschedule", "pause", "resume"):
+        assert (await _post(site, f"/tasks/flights/{path}", nine if path == "schedule" else {}, **him))[0] == 403
+    assert (await _get(site, "/tasks/flights/schedule", **him))[0] == 403
+    assert (await _post(site, "/tasks/flights/unschedule", {}, **me))[1]["schedule"] is None
+    assert (await _post(site, "/tasks/flights/unschedule", {}, **me))[0] == 409
+
+
+async def test_what_a_schedule_means_is_told_without_a_task(site: Site) -> None:
+    me, query = await site.api(), "when=0+9+13+*+5&timezone=Europe/Berlin"
+    status, told = await _get(site, f"/cron?{query}&limit=3", **me)
+    assert (status, told["words"]) == (200, "At 09:00 on the 13th day of month or on Friday")
+    assert len(told["times"]) == 3
+    for wrong, field in (("", "cron"), ("?when=@daily&timezone=PST", "timezone"), ("?when=@daily&limit=0", "limit")):
+        status, said = await _get(site, f"/cron{wrong}", **me)
+        assert (status, said["error"]["field"]) == (422, field)
+    assert (await _get(site, "/cron?when=@daily"))[0] == 401
+
+
 async def test_nobody_sees_or_touches_what_is_anothers(site: Site) -> None:
     await site.core.tasks.create(ALICE, TaskDraft("mine", "Look"))
     run = (await site.core.runs.start(ALICE, "mine")).run.id
@@ -128,3 +171,53 @@ async def test_too_many_starts_say_when_again(site: Site) -> None:
     async with site.browser.post(f"{site.url}/api/v1/runs", json={"task": "chore"}, headers=me) as answer:
         assert answer.status == 429
         assert int(answer.headers["Retry-After"]) > 0
+
+
+async def test_a_task_is_made_changed_and_deleted(site: Site) -> None:
+    me, him = await site.api(), await site.api(BOB)
+    draft = {
+        "name": "flights",
+        "prompt": "From {origin} below {price=400}",
+        "type": "ticket-checker",
+        "description": "Cheap flights",
+        "config": {"timeout_s": 600},
+        "parameters": {"origin": {"pattern": "[A-Z]{3}"}},
+    }
+    status, made = await _post(site, "/tasks", draft, **me)
+    assert (status, made["name"], made["type"], made["owner"]) == (201, "flights", "ticket-checker", ALICE.user_id)
+    assert (made["config"]["timeout_s"], made["parameters"][0]["pattern"]) == (600, "[A-Z]{3}")
+    assert (await _post(site, "/tasks", draft, **me))[0] == 409
+    status, changed = await _post(
+        site, "/tasks/flights", {"changes": {"timeout": "1h", "price": "350", "description": None}}, **me
+    )
+    assert (status, changed["config"]["timeout_s"], changed["description"]) == (200, 3600, None)
+    assert [each["field"] for each in changed["changes"]] == ["timeout", "description", "price"]
+    assert (await _post(site, "/tasks/flights", {"changes": {"timeout": "soon"}}, **me))[1]["error"][
+        "field"
+    ] == "timeout"
+    for path, body in (("/tasks/flights", {"changes": {"timeout": "2h"}}), ("/tasks/flights/delete", {})):
+        assert (await _post(site, path, body, **him))[0] == 403
+    await site.core.tasks.create(ALICE, TaskDraft("report", "Look"))
+    await site.core.dependencies.add(ALICE, "report", "flights", values={"origin": "SFO"})
+    status, said = await _post(site, "/tasks/flights/delete", {}, **me)
+    assert (status, said["error"]["code"]) == (409, "conflict")
+    assert (await _post(site, "/tasks/flights/delete", {"confirm": True}, **me))[0] == 200
+    assert (await _get(site, "/tasks/flights", **me))[0] == 404
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({}, "name"),
+        ({"name": "a", "prompt": 5}, "prompt"),
+        ({"name": "a b", "prompt": "Look"}, "name"),
+        ({"name": "a", "prompt": "Look", "config": []}, "config"),
+        ({"name": "a", "prompt": "Look", "config": {"timeout_s": 1}}, "timeout_s"),
+        ({"name": "a", "prompt": "Look {at}", "parameters": {"at": "x"}}, "at"),
+        ({"name": "a", "prompt": "Look {at}", "parameters": {"at": {"pattern": 5}}}, "parameters"),
+        ({"name": "a", "prompt": "Look", "owner": "me"}, "owner"),
+    ],
+)
+async def test_what_is_wrong_with_a_new_task_is_named(site: Site, body: Any, field: str) -> None:
+    status, said = await _post(site, "/tasks", body, **await site.api())
+    assert (status, said["error"]["field"]) == (422, field)
