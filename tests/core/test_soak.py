@@ -6,15 +6,17 @@ import asyncio
 import gc
 import os
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from ccdtasks.core import Core
+from ccdtasks.db.enums import ArtifactState
 from tests.clock import MoveableClock
 from tests.invariants import check_rows
 from tests.people import ANN
-from tests.stories import claim, complete, make_task
+from tests.stories import FINAL_PNG, RESULT, claim, completed, lines, make_task
 
 RUNS = int(os.environ.get("CCDTEST_SOAK") or (100 if os.environ.get("CCDTEST_COMPLETE") else 30))
 """CCDTEST_SOAK=10000 is the long life of the list of cases; it takes minutes."""
@@ -36,7 +38,10 @@ async def _live(core: Core, clock: MoveableClock, runs: int) -> None:
         claimed = await claim(core)
         await core.claims.created(claimed, "c" * 64)
         await core.claims.running(claimed)
-        await complete(core, claimed)
+        file = replace(FINAL_PNG, state=ArtifactState.STORED, location=f"{claimed.run_id}/final.png")
+        await core.claims.record(claimed, lines({"type": "result", **RESULT}), 100)
+        await core.claims.collecting(claimed)
+        await core.claims.finish(claimed, completed(artifacts=[file]))
         await core.claims.removed(claimed)
         clock.advance(seconds=60)
 
