@@ -24,6 +24,14 @@ def set_up_log(config: LogConfig) -> None:
     logging.basicConfig(level=config.level.upper(), handlers=[handler], force=True)
     for name in _NOISY:
         logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLogger().level))
+    logging.getLogger("aiohttp.server").addFilter(_is_worth_an_entry)
+
+
+def _is_worth_an_entry(record: logging.LogRecord) -> bool:
+    """Not what cannot be read as HTTP: a guest or a stranger would fill the log with tracebacks of it."""
+    from aiohttp.http_exceptions import HttpProcessingError  # noqa: PLC0415  who logs this has loaded it
+
+    return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
 
 
 class _TextLines(logging.Formatter):

@@ -153,7 +153,9 @@ class ServedEgress:
 
     def left(self, intake: Intake) -> None:
         """Forgets a connection."""
-        if self._intakes.pop(intake, None) is not None and intake.target is not None:
+        if (
+            self._intakes.pop(intake, None) is not None and intake.moved_bytes
+        ):  # what was refused is told elsewhere, once
             _log.info("egress %s: %s closed after %d bytes", self._path.parent, intake.target, intake.moved_bytes)
 
     def refused(self, refusal: Refusal) -> None:

@@ -40,6 +40,7 @@ _PATHS = frozenset({_MESSAGES, "/v1/messages/count_tokens"})
 _MAX_BODY_BYTES = 32 * 1024 * 1024  # the API's own limit
 _LARGE_BODY_BYTES = 512 * 1024  # 5 ms of reading JSON; more of it at a stretch would be felt by everybody
 _CONNECTIONS = 64  # open at once; the CLI has a few
+_LOGGED = 100  # refusals of a session: it must not fill our log
 _AT_ONCE = 4  # requests that are sent before the first one's cost is known
 
 
@@ -154,6 +155,7 @@ class ServedModel:
         self._reader = reader
         self._clock = clock
         self._revoked = False
+        self._refusals = 0
         self._slots = asyncio.Semaphore(_AT_ONCE)
         self._busy: dict[asyncio.Task[object] | None, web.BaseRequest] = {}
         self._runner = web.ServerRunner(
@@ -217,7 +219,9 @@ class ServedModel:
                 return await self._forward(request)
         except Answer as answer:
             self._note_refusal(answer)
-            _log.info("model %s: answered %d", self._grant.session_id, answer.status)
+            self._refusals += 1
+            if self._refusals <= _LOGGED:
+                _log.info("model %s: answered %d", self._grant.session_id, answer.status)
             return web.Response(status=answer.status, body=answer.body, headers=answer.headers)
         finally:
             del self._busy[task]
