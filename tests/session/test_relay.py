@@ -31,7 +31,7 @@ async def test_all_bytes_pass_in_both_directions_and_each_end_is_told(tmp_path: 
     far = await asyncio.start_unix_server(shout, str(tmp_path / "far.sock"))
     near = await relay.serve(0, relay.to_socket(tmp_path / "far.sock"))
     said = b"abc" * 2_000_000
-    is_whole = await ask(port_of(near), said) == said.upper()  # compared here: pytest would explain six megabytes for an hour
+    is_whole = await ask(port_of(near), said) == said.upper()  # pytest would explain six megabytes for an hour
     assert is_whole
     near.close()
     far.close()
