@@ -15,7 +15,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from sqlalchemy import Engine, text
 from sqlalchemy.engine.default import DefaultDialect
 from sqlalchemy.ext.asyncio import create_async_engine
@@ -29,7 +29,8 @@ from ccdtasks.db.migrate import bring_up_to_date
 from tests.clock import MoveableClock
 from tests.postgres import postgres_binaries, postgres_server
 
-settings.register_profile("ccdtasks", deadline=None)  # a busy machine is no defect
+# A busy machine is no defect.
+settings.register_profile("ccdtasks", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("ccdtasks")
 
 gc.set_threshold(50_000, 20, 20)  # Python's own numbers would spend a fifth of the time on looking for garbage

@@ -48,7 +48,7 @@ def _told(path: Path) -> str:
 
 
 @given(st.lists(lines, min_size=1, max_size=6), st.sampled_from(["", f"{PLANTED} = 1\n", f"{PLANTED}\n"]))
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_no_file_makes_us_tell_a_secret(
     tmp_path: Path, found: list[tuple[tuple[str, str], str, str]], head: str
 ) -> None:
@@ -67,7 +67,7 @@ def test_no_file_makes_us_tell_a_secret(
     st.sampled_from(["", "_FILE", "X", "__X"]),
     st.sampled_from([PLANTED, f"{PLANTED} {PLANTED}", f"http://{PLANTED}@[", f'["{PLANTED}"']),
 )
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_no_variable_makes_us_tell_a_secret(tmp_path: Path, place: tuple[str, str], suffix: str, value: str) -> None:
     path = tmp_path / "c.toml"
     path.write_text("[limits]\nmax_sessions = 0\n")  # so that there is always an error to look at

@@ -261,7 +261,7 @@ def test_any_line_is_read_or_dropped(line: bytes) -> None:
 
 
 @pytest.mark.parametrize("database_kind", ["sqlite"])
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(cuts=st.lists(st.integers(0, 20), max_size=6))
 async def test_whatever_is_read_twice_the_log_is_the_file(core: Core, cuts: list[int]) -> None:
     """The follower dies anywhere and reads on from anywhere before."""
