@@ -18,7 +18,7 @@ from ccdtasks.config import Config
 from ccdtasks.core.access import SHELL
 from ccdtasks.core.editing import Edited
 from ccdtasks.core.fields import default_of, fields_of, parameter_names, shown, unset_text, value_of
-from ccdtasks.core.shapes import Json, task_shape
+from ccdtasks.core.shapes import Json, edited_shape
 from ccdtasks.db.models import Task
 
 
@@ -40,7 +40,7 @@ def edit(shell: Shell, name: str, given: tuple[str, ...], unset: tuple[str, ...]
         changes[field] = sys.stdin.read() if (field, value) == ("prompt", "-") else _value(value)
     if changes:
         made, config = asyncio.run(_edit(shell, name, changes))
-        shell.show(_edited_shape(made), lambda: _changes(made, config))
+        shell.show(edited_shape(made), lambda: _changes(made, config))
     else:
         task, config = asyncio.run(_find(shell, name))
         shell.show(_fields_shape(task, config), lambda: _fields(task, config))
@@ -67,11 +67,6 @@ def _value(text: str) -> Any:
         return json.loads(text)
     except ValueError:
         return text
-
-
-def _edited_shape(made: Edited) -> Json:
-    changes = [{"field": each.field, "before": each.before, "after": each.after} for each in made.changes]
-    return {**task_shape(made.task), "changes": changes}
 
 
 def _changes(made: Edited, config: Config) -> RenderableType:

@@ -191,14 +191,14 @@ async def test_a_task_is_made_changed_and_deleted(site: Site) -> None:
         site, "/tasks/flights", {"changes": {"timeout": "1h", "price": "350", "description": None}}, **me
     )
     assert (status, changed["config"]["timeout_s"], changed["description"]) == (200, 3600, None)
-    assert [each["field"] for each in changed["changes"]] == ["timeout", "description", "price"]
+    assert [each["field"] for each in changed["changes"]] == ["timeout", "description", "values.price"]
     assert (await _post(site, "/tasks/flights", {"changes": {"timeout": "soon"}}, **me))[1]["error"][
         "field"
     ] == "timeout"
     for path, body in (("/tasks/flights", {"changes": {"timeout": "2h"}}), ("/tasks/flights/delete", {})):
         assert (await _post(site, path, body, **him))[0] == 403
     await site.core.tasks.create(ALICE, TaskDraft("report", "Look"))
-    await site.core.dependencies.add(ALICE, "report", "flights", values={"origin": "SFO"})
+    await site.core.dependencies.add(ALICE, "report", "flights")
     status, said = await _post(site, "/tasks/flights/delete", {}, **me)
     assert (status, said["error"]["code"]) == (409, "conflict")
     assert (await _post(site, "/tasks/flights/delete", {"confirm": True}, **me))[0] == 200
@@ -212,7 +212,7 @@ async def test_a_task_is_made_changed_and_deleted(site: Site) -> None:
         ({"name": "a", "prompt": 5}, "prompt"),
         ({"name": "a b", "prompt": "Look"}, "name"),
         ({"name": "a", "prompt": "Look", "config": []}, "config"),
-        ({"name": "a", "prompt": "Look", "config": {"timeout_s": 1}}, "timeout_s"),
+        ({"name": "a", "prompt": "Look", "config": {"timeout_s": 1}}, "config"),
         ({"name": "a", "prompt": "Look {at}", "parameters": {"at": "x"}}, "at"),
         ({"name": "a", "prompt": "Look {at}", "parameters": {"at": {"pattern": 5}}}, "parameters"),
         ({"name": "a", "prompt": "Look", "owner": "me"}, "owner"),

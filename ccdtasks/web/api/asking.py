@@ -65,6 +65,30 @@ async def body_of(request: web.Request, *keys: str) -> dict[str, Any]:
     return body
 
 
+def text_in(body: Mapping[str, Any], key: str) -> str | None:
+    """A text in a body; None when it is left out."""
+    found = body.get(key)
+    if found is not None and not isinstance(found, str):
+        raise Invalid(key, f"{key} must be text.")
+    return found
+
+
+def flag_in(body: Mapping[str, Any], key: str) -> bool:
+    """Yes or no in a body; no when it is left out."""
+    found = body.get(key, False)
+    if not isinstance(found, bool):
+        raise Invalid(key, f"{key} must be true or false.")
+    return found
+
+
+def object_in(body: Mapping[str, Any], key: str) -> dict[str, Any]:
+    """An object in a body, with whatever is in it; an empty one when it is left out."""
+    found = body.get(key, {})
+    if not isinstance(found, dict):
+        raise Invalid(key, f"{key} must be an object.")
+    return found
+
+
 def texts_in(body: Mapping[str, Any], key: str) -> dict[str, str]:
     """An object of names and texts in a body; numbers count as texts."""
     found = body.get(key, {})

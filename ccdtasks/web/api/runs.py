@@ -13,7 +13,7 @@ from ccdtasks.core.shapes import event_shape, file_shape, run_row_shape, run_sha
 from ccdtasks.db.enums import RunStatus
 from ccdtasks.db.models import Artifact
 from ccdtasks.errors import Invalid
-from ccdtasks.web.api.asking import answer, answer_page, body_of, limit_in, one_of, texts_in
+from ccdtasks.web.api.asking import answer, answer_page, body_of, flag_in, limit_in, one_of, texts_in
 from ccdtasks.web.auth import actor_of
 from ccdtasks.web.context import CORE
 
@@ -53,11 +53,9 @@ async def show_run(request: web.Request) -> web.Response:
 async def stop_run(request: web.Request) -> web.Response:
     """Stops a run; `force` ends its container at once."""
     actor, core = await actor_of(request), request.app[CORE]
-    body = await body_of(request, "force")
-    if not isinstance(body.get("force", False), bool):
-        raise Invalid("force", "force must be true or false.")
+    force = flag_in(await body_of(request, "force"), "force")
     run = await core.runs.find(actor, request.match_info["run"])
-    stopped = await core.runs.stop(actor, str(run.id), body.get("force", False))
+    stopped = await core.runs.stop(actor, str(run.id), force)
     return answer(run_shape(stopped, (await core.runs.load(stopped.id)).task.task_name))
 
 

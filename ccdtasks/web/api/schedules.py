@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from aiohttp import web
 
 from ccdtasks.core.shapes import preview_shape, schedule_shape, shown_shape, task_shape
 from ccdtasks.errors import Invalid
-from ccdtasks.web.api.asking import answer, body_of, limit_in, texts_in
+from ccdtasks.web.api.asking import answer, body_of, flag_in, limit_in, text_in, texts_in
 from ccdtasks.web.auth import actor_of
 from ccdtasks.web.context import CORE
 
@@ -24,7 +21,7 @@ async def set_schedule(request: web.Request) -> web.Response:
     """Lets a task run by itself; what is left out stays as it is."""
     actor, core = await actor_of(request), request.app[CORE]
     body = await body_of(request, "when", "timezone", "values")
-    when, timezone, values = _text_in(body, "when"), _text_in(body, "timezone"), texts_in(body, "values")
+    when, timezone, values = text_in(body, "when"), text_in(body, "timezone"), texts_in(body, "values")
     if when is timezone is None and not values:
         raise Invalid("when", "Say when it shall run.", "cron like 0 9 * * 1-5, or at 2026-12-24 09:00")
     return answer(schedule_shape(await core.schedules.set(actor, request.match_info["task"], when, timezone, values)))
@@ -39,9 +36,7 @@ async def remove_schedule(request: web.Request) -> web.Response:
 async def pause_task(request: web.Request) -> web.Response:
     """Lets a task rest; with `confirm` also one that others run after."""
     actor, core = await actor_of(request), request.app[CORE]
-    confirm = (await body_of(request, "confirm")).get("confirm", False)
-    if not isinstance(confirm, bool):
-        raise Invalid("confirm", "confirm must be true or false.")
+    confirm = flag_in(await body_of(request, "confirm"), "confirm")
     return answer(task_shape(await core.schedules.pause(actor, request.match_info["task"], confirm)))
 
 
@@ -67,10 +62,3 @@ ROUTES = (
     web.post("/api/v1/tasks/{task}/resume", resume_task),
     web.get("/api/v1/cron", preview_schedule),
 )
-
-
-def _text_in(body: Mapping[str, Any], key: str) -> str | None:
-    found = body.get(key)
-    if found is not None and not isinstance(found, str):
-        raise Invalid(key, f"{key} must be a text.")
-    return found
