@@ -14,6 +14,7 @@ from ccdtasks.config import Config
 from ccdtasks.core import Core
 from ccdtasks.core.artifacts import ArtifactDraft
 from ccdtasks.core.chains import KEY
+from ccdtasks.core.dependencies import Mode
 from ccdtasks.db.enums import ArtifactKind, Reason, RunStatus, Trigger
 from ccdtasks.db.models import Task
 from ccdtasks.errors import Invalid
@@ -95,11 +96,14 @@ async def test_a_diamond_fires_once(core: Core, clock: MoveableClock) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("mode", ["all", "any"])
 async def test_the_two_sides_of_a_diamond_may_end_at_the_same_moment(
-    core: Core, config: Config, clock: MoveableClock
+    core: Core, config: Config, clock: MoveableClock, mode: Mode
 ) -> None:
-    """By two processes at once."""
+    """By two processes at once; the first of any, or the last of all, starts what runs after both, once."""
     await diamond(core)
+    if mode == "any":
+        await core.dependencies.add(ANN, "digest", "prices", mode=mode)
     async with open_core(config, clock) as second:
         for _ in range(5):
             await core.runs.start(ANN, "scrape")
