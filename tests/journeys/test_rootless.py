@@ -43,11 +43,12 @@ def _as_user(*tests: str) -> None:
 
 
 def test_the_adapter_and_runs() -> None:
-    _as_user("tests/adapters/test_podman.py", "tests/engine/test_runs.py", "tests/engine/test_adoption.py")
+    engine = [f"tests/engine/test_{part}.py" for part in ("runs", "adoption", "reaper")]
+    _as_user("tests/adapters/test_podman.py", *engine)
 
 
 def test_killed_and_taken_up_again() -> None:
-    _as_user("tests/journeys/test_crashes.py", "-k", "'start or finish or order'")
+    _as_user("tests/journeys/test_crashes.py", "-k", "'start or finish or order or put_off'")
 
 
 def test_the_whole_chain_on_real_parts() -> None:
