@@ -152,10 +152,8 @@ class ServedEgress:
             intake.abort()
 
     def left(self, intake: Intake) -> None:
-        """Forgets a connection."""
-        if (
-            self._intakes.pop(intake, None) is not None and intake.moved_bytes
-        ):  # what was refused is told elsewhere, once
+        """Forgets a connection. What was refused is told elsewhere, once: a session must not fill our log."""
+        if self._intakes.pop(intake, None) is not None and intake.moved_bytes:
             _log.info("egress %s: %s closed after %d bytes", self._path.parent, intake.target, intake.moved_bytes)
 
     def refused(self, refusal: Refusal) -> None:
