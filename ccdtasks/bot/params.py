@@ -10,7 +10,9 @@ from ccdtasks.bot import text
 from ccdtasks.bot.access import actor_of
 from ccdtasks.bot.cards.status import look_of
 from ccdtasks.core.fields import Field, fields_of, parameter_names
+from ccdtasks.core.parameters import from_rows
 from ccdtasks.core.runs import RunRow
+from ccdtasks.core.values import completions
 from ccdtasks.db.enums import RunStatus
 from ccdtasks.db.models import Task
 from ccdtasks.errors import Invalid
@@ -78,6 +80,13 @@ async def complete_value(interaction: discord.Interaction[Bot], typed: str) -> l
     words = next((each.choices for each in fields_of(()) if chosen in (each.name, *each.aliases)), ())
     wanted = typed.strip().casefold()
     return [app_commands.Choice(name=word, value=word) for word in words if wanted in word]
+
+
+async def complete_values(interaction: discord.Interaction[Bot], typed: str) -> list[app_commands.Choice[str]]:
+    """The chosen task's next parameter behind what was typed, or the choices of the one that is being typed."""
+    task = await _chosen(interaction)
+    lines = completions(typed, from_rows(task.required_parameters, task.optional_parameters)) if task else []
+    return [app_commands.Choice(name=line, value=line) for line in lines if 0 < len(line) <= text.CHOICE][:25]
 
 
 async def _chosen(interaction: discord.Interaction[Bot]) -> Task | None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
-from ccdtasks.core.parameters import NAME
+from ccdtasks.core.parameters import NAME, Parameter
 from ccdtasks.errors import Invalid
 
 _QUOTES = {'"': '"', "'": "'", "“": "”", "„": "“", "‘": "’", "«": "»"}  # phones turn quotes into typographic ones
+_MARKS = "".join({*_QUOTES, *_QUOTES.values()})
 _MAX_TEXT = 20_000
+_LOOKED_AT = 30
 
 
 def parse_values(text: str) -> dict[str, str]:
@@ -96,3 +100,25 @@ def values_text(values: Mapping[str, str]) -> str:
 def _quoted(value: str) -> str:
     is_plain = value and not any(sign.isspace() for sign in value) and value[0] not in _QUOTES
     return value if is_plain else '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def completions(typed: str, parameters: Sequence[Parameter]) -> list[str]:
+    """What a line of values could become next: a name that is not given yet, with its default; a choice of a name."""
+    before, last = _parted(typed)
+    given = parse_values(before)
+    name, colon, begun = last.partition(":")
+    if colon:
+        wanted = begun.strip(_MARKS).casefold()
+        choices = [each for one in parameters if one.name == name for each in one.choices or (one.default,) if each]
+        return [f"{before}{name}:{_quoted(each)}" for each in choices if each.casefold().startswith(wanted)]
+    open_ones = [each for each in parameters if each.name not in given and each.name.startswith(last.casefold())]
+    return [f"{before}{each.name}:{_quoted(each.default) if each.default else ''}" for each in open_ones]
+
+
+def _parted(typed: str) -> tuple[str, str]:
+    """Whole pairs, and what is being typed behind them."""
+    for position in [each.end() for each in re.finditer(r"\s+", typed)][: -_LOOKED_AT - 1 : -1]:
+        with suppress(Invalid):
+            parse_values(typed[:position])
+            return typed[:position], typed[position:]
+    return "", typed

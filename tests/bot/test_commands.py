@@ -306,6 +306,25 @@ async def test_every_interaction_is_logged_with_its_outcome(world: World) -> Non
     ]
 
 
+async def test_values_complete_themselves_while_they_are_typed(world: World) -> None:
+    await world.make(prompt="From {origin} to {to=HNL} on {dates=next week}")
+    await world.core.tasks.edit(
+        _shell(), "ticket-checker", {"parameters": {"origin": {"choices": ["SFO", "San Jose"]}}}
+    )
+
+    async def offered(typed: str, command: str = "task-start") -> list[str]:
+        found = await world.alice.autocomplete(world.lobby, command, "values", typed, task="ticket-checker")
+        return [choice["value"] for choice in found]
+
+    assert await offered("") == ["origin:", "to:HNL", 'dates:"next week"']
+    assert await offered("origin:s") == ["origin:SFO", 'origin:"San Jose"']
+    assert await offered('origin:"San Jose" ') == ['origin:"San Jose" to:HNL', 'origin:"San Jose" dates:"next week"']
+    assert await offered("origin:SFO d", "task-schedule") == ['origin:SFO dates:"next week"']
+    assert await offered('dates:"next w') == ['dates:"next week"']
+    assert await offered("nothing like it") == []
+    assert await world.bob.autocomplete(world.lobby, "task-start", "values", "", task="ticket-checker") == []
+
+
 async def test_a_mistake_of_ours_shows_an_incident_and_no_detail(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -11,7 +11,7 @@ from ccdtasks.bot import cards
 from ccdtasks.bot.access import actor_of
 from ccdtasks.bot.forms import ask_missing, start
 from ccdtasks.bot.messages import reply
-from ccdtasks.bot.params import RunId, TaskName, Values, complete_run, complete_task
+from ccdtasks.bot.params import RunId, TaskName, Values, complete_run, complete_task, complete_values
 from ccdtasks.bot.views import log_of
 from ccdtasks.core.parameters import from_rows, missing
 from ccdtasks.core.values import parse_values
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @app_commands.command(name="task-start", description="Run a task now")
 @app_commands.describe(task="Which task", values='Its values, like origin:SFO dates:"Feb 15-22"')
-@app_commands.autocomplete(task=complete_task)
+@app_commands.autocomplete(task=complete_task, values=complete_values)
 async def task_start(interaction: discord.Interaction[Bot], task: TaskName, values: Values = "") -> None:
     """A form asks for what is missing; Discord takes one only as the very first answer, so we look before we defer."""
     given = parse_values(values)

@@ -10,7 +10,7 @@ from discord import app_commands
 from ccdtasks.bot import cards
 from ccdtasks.bot.access import actor_of
 from ccdtasks.bot.messages import reply
-from ccdtasks.bot.params import TaskName, Values, complete_task, complete_timezone
+from ccdtasks.bot.params import TaskName, Values, complete_task, complete_timezone, complete_values
 
 if TYPE_CHECKING:
     from ccdtasks.bot.client import Bot
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     timezone="Whose clock; start typing a city. Left out: as before, else your own",
     values='Kept for its scheduled runs, like origin:SFO dates:"Feb 15-22"',
 )
-@app_commands.autocomplete(task=complete_task, timezone=complete_timezone)
+@app_commands.autocomplete(task=complete_task, timezone=complete_timezone, values=complete_values)
 async def task_schedule(
     interaction: discord.Interaction[Bot],
     task: TaskName,
