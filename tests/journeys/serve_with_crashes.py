@@ -25,6 +25,7 @@ from ccdtasks.app import serve
 from ccdtasks.config import load_config
 from ccdtasks.core import Core
 from ccdtasks.core.claims import Claims
+from ccdtasks.core.firing import Firing
 from ccdtasks.core.interventions import Interventions
 from ccdtasks.core.trends import Charting
 from ccdtasks.engine.folder import RunFolders
@@ -32,7 +33,7 @@ from ccdtasks.engine.gates import Gates
 from ccdtasks.engine.keeping import Keeper
 from ccdtasks.engine.parts import Patience
 
-PLACES = {each.__name__: each for each in (Charting, Claims, Gates, Interventions, Keeper, Podman, RunFolders)}
+PLACES = {each.__name__: each for each in (Charting, Claims, Firing, Gates, Interventions, Keeper, Podman, RunFolders)}
 QUICK = Patience(launch_s=20, stop_s=2, busy_poll_s=0.02, idle_poll_s=0.05, look_s=0.1, weigh_s=0.5)
 
 
@@ -57,7 +58,7 @@ def crash_at(point: str) -> None:
         if moment == "before":
             die()
         result = await method(self, *arguments, **named)
-        if result is not None or method_name != "claim_next":
+        if result or method_name not in ("claim_next", "fire_due"):
             die()
         return result
 

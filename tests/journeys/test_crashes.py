@@ -22,7 +22,8 @@ from ccdtasks.core.access import SHELL
 from ccdtasks.core.facts import MODEL_AUTH
 from ccdtasks.core.interventions import Answer
 from ccdtasks.core.runs import RunView
-from ccdtasks.db.enums import ArtifactKind, Reason, RunStatus
+from ccdtasks.core.tasks import TaskDraft
+from ccdtasks.db.enums import ArtifactKind, Reason, RunStatus, Trigger
 from ccdtasks.db.models import DiscordMessage, Session
 from ccdtasks.demo.shop import served
 from ccdtasks.engine.folder import RunFolders
@@ -74,12 +75,12 @@ OF_SOME_RUNS = {
     "answers": ["Interventions.told:before", "Interventions.told:after"],
     "limits": ["Claims.requeue:before", "Claims.requeue:after"],
     "refusals": ["Claims.note:before", "Claims.note:after"],
+    "times": ["Firing.fire_due:after"],
     "deaths": ["Podman.logs:before", "Podman.logs:after"],
 }
 _INTRUDER = "behave: tries-to-get-out {targets}"
 TRIED_ELSEWHERE = {
     "Facts.instance_id": "the first act of an empty database; names nothing yet",
-    "Firing.fire_due": "test_a_pass_that_dies_before_its_commit_leaves_the_time_due",
     "Podman.close": "ends no container, and the last thing that a process does",
     "Facts.release": "test_the_queue_says_that_memory_is_short",
     "Queue.tell_places": "test_cards_are_told_their_place_only_when_it_changed",
@@ -191,6 +192,19 @@ async def _again(core: Core, box: Instance, podman_socket: Path, run_id: UUID) -
 async def _dies(box: Instance, process: ForkServerProcess) -> None:
     await asyncio.to_thread(process.join, 60)
     assert process.exitcode == -signal.SIGKILL, box.log()
+
+
+@pytest.mark.parametrize("point", OF_SOME_RUNS["times"])  # before its commit: tests/core/test_firing.py
+async def test_killed_when_a_time_was_fired(box: Instance, podman_socket: Path, point: str) -> None:
+    async with box.core() as core:
+        await core.tasks.create(SHELL, TaskDraft("chore", "behave: completes"))
+        await core.schedules.set(SHELL, "chore", "in 2s")
+        with box.forked(point) as process:
+            await _dies(box, process)
+        (row,) = (await core.runs.page(SHELL)).rows
+        view = await _again(core, box, podman_socket, row.run.id)
+        assert (view.run.status, view.run.trigger) == (RunStatus.COMPLETED, Trigger.SCHEDULED)
+        assert len((await core.runs.page(SHELL)).rows) == 1
 
 
 @pytest.mark.parametrize("point", OF_SOME_RUNS["stops"])
