@@ -243,3 +243,19 @@ def test_percentiles_of_added_histograms_are_true_within_three_percent() -> None
     assert len(merged) < 300
     assert percentile({}, 0.5) is None
     assert percentile({bar_of(0): 3}, 0.95) == 0.0
+
+
+async def test_the_vital_signs_say_what_waits_and_since_when(core: Core, clock: MoveableClock) -> None:
+    await _completed(core, clock)
+    await make_task(core, "resting")
+    await core.schedules.set(ANN, "ticket-checker", "0 16 * * *")
+    await core.schedules.pause(ANN, "resting")
+    await core.runs.start(ANN, "ticket-checker")
+    clock.advance(hours=1)
+    found = await core.vitals.read()
+    assert (found.tasks, found.going, found.sessions) == ({"active": 1, "paused": 1}, {"queued": 1}, 0)
+    assert (found.total.runs, found.total.completed, found.overdue_s > 0) == (1, 1, True)
+    messages = found.backlogs["messages"]
+    assert (messages.count > 0, messages.oldest_s >= 3600) == (True, True)
+    assert (found.backlogs["uploads"].count, found.backlogs["pushes"].count) == (1, 0)
+    assert found.database_bytes > 10_000
