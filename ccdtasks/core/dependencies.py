@@ -327,13 +327,18 @@ async def _require_values(session: AsyncSession, dependent: Task, upstream: Task
     missing = [each.name for each in parameters if each.is_required and each.name not in saved]
     if missing:
         listed = ", ".join(f"`{name}`" for name in missing)
-        example = " ".join(f"{name}:@{upstream.task_name}/{MAIN}" for name in missing)
+        example = " ".join(_example(name, upstream) for name in missing)
         raise Invalid(
             "values",
             f"{dependent.task_name} needs {listed}, and a run that another task starts has nobody to ask.",
             f"add values, for example {example}",
         )
     fill(parameters, saved)
+
+
+def _example(name: str, upstream: Task) -> str:
+    """`input_file:@scrape-news/output_file`; where it is to write its own file is no file of another task."""
+    return f"{name}:..." if name.startswith("out") else f"{name}:@{upstream.task_name}/{MAIN}"
 
 
 async def _require_upstreams(session: AsyncSession, dependent: Task, given: Mapping[str, str]) -> None:

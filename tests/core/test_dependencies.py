@@ -91,6 +91,10 @@ async def test_a_task_that_nobody_gives_its_values_is_refused(core: Core) -> Non
     assert caught.value.message == "analyze needs `input_file`, and a run that another task starts has nobody to ask."
     assert caught.value.hint == "add values, for example input_file:@scrape/output_file"
     assert (await core.dependencies.tree(ANN, "analyze")).edges == []
+    await make_task(core, "digest", "Read {analysis_file}, write {output_file}")
+    with pytest.raises(Invalid) as caught:
+        await core.dependencies.add(ANN, "digest", "scrape")
+    assert caught.value.hint == "add values, for example analysis_file:@scrape/output_file output_file:..."
     with pytest.raises(Invalid, match="This task has no parameter `file`"):
         await core.dependencies.add(ANN, "analyze", "scrape", values="file:x")
     await core.dependencies.add(ANN, "analyze", "scrape", values="input_file:@scrape/output_file")
