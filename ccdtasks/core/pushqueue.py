@@ -287,9 +287,9 @@ class PushQueue:
 
     async def _tell(self, session: AsyncSession, row: PushoverNotification, payload: dict[str, Any]) -> None:
         """Says it in the thread of the run that the push was about, if there is one."""
-        if row.task_run_id is None:
+        run = await session.get(TaskRun, row.task_run_id) if row.task_run_id else None
+        if run is None:  # about no run, or one that was cleaned up meanwhile
             return
-        run = await session.get_one(TaskRun, row.task_run_id)
         said = {"about": ABOUT, "event": row.event, **payload}
         await self._outbox.put(session, run, f"push:{row.id}", MessageType.NOTIFICATION, said)
 
