@@ -6,6 +6,7 @@ from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from ccdtasks.core.breakage import breakage_of
 from ccdtasks.core.outbox import Outbox
 from ccdtasks.core.schedulelog import entry
 from ccdtasks.db.enums import MessageType, Reason, RunStatus, Trigger
@@ -47,6 +48,7 @@ async def count_failure(session: AsyncSession, outbox: Outbox, task: Task, run: 
         "owner": task.owner_user_id,
         "reason": why,
         "run": str(run.id),
+        "stopped": (await breakage_of(session, task.id, "pause")).stopped,
         "text": f"{task.task_name} is paused. {why}",
     }
     await outbox.put(session, None, f"paused:{run.id}", MessageType.NOTIFICATION, news, task_id=task.id)

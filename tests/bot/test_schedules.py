@@ -234,3 +234,9 @@ def _shell() -> Any:
     from ccdtasks.core.access import SHELL
 
     return SHELL
+
+
+def test_a_task_that_is_paused_for_its_failures_names_what_stands_still_with_it() -> None:
+    news = {"kind": "paused", "task": "scrape", "owner": "1", "reason": "It failed.", "stopped": ["analyze", "digest"]}
+    assert "Nothing starts what runs after it meanwhile: analyze and digest." in cards.schedule.news(news).body
+    assert "meanwhile" not in cards.schedule.news({**news, "stopped": []}).body

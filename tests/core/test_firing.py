@@ -391,6 +391,8 @@ async def test_a_schedule_that_cannot_be_followed_any_more_pauses_and_is_told(
 
 async def test_five_failures_in_a_row_pause_the_task(core: Core, clock: MoveableClock) -> None:
     await scheduled(core, retries={"attempts": 1})
+    await make_task(core, "digest")
+    await core.dependencies.add(ANN, "digest", "ticket-checker")
     for number in range(5):
         assert not (await core.tasks.find(ANN, "ticket-checker")).paused, number
         clock.advance(hours=1)
@@ -402,6 +404,7 @@ async def test_five_failures_in_a_row_pause_the_task(core: Core, clock: Moveable
     (message,) = [each for each in await all_messages(core) if each.payload.get("kind") == "paused"]
     assert "5 scheduled runs in a row failed" in message.payload["text"]
     assert message.payload["owner"] == ANN.user_id
+    assert message.payload["stopped"] == ["digest"]
     clock.advance(hours=5)
     assert await core.firing.fire_due() == 0
     await core.schedules.resume(ANN, "ticket-checker")

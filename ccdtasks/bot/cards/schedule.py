@@ -172,7 +172,10 @@ def _skipped(payload: Mapping[str, Any]) -> str:
 
 def _paused(payload: Mapping[str, Any]) -> str:
     hint = f"Put that right, then {text.code('/task-resume ' + str(payload.get('task', '')), 130)}."
-    return join(text.plain(payload.get("reason") or "", 800), hint)
+    stopped = [text.plain(name, 60) for name in payload.get("stopped") or ()]
+    after = listed([*stopped[:9], f"{len(stopped) - 9} more"] if len(stopped) > 10 else stopped)
+    breaks = f"Nothing starts what runs after it meanwhile: {after}." if stopped else ""
+    return join(text.plain(payload.get("reason") or "", 800), breaks, hint)
 
 
 def _not_fired(payload: Mapping[str, Any]) -> str:
