@@ -28,6 +28,7 @@ async def test_a_task_is_made_with_its_channel_in_the_category_of_its_type(world
     assert channel.category.name == "Ticket Price Monitoring"
     assert "flights" in channel.topic
     assert f"<#{channel.id}>" in said(reply)
+    assert "`/task-schedule ticket-checker` lets it run by itself." in said(reply)
 
 
 async def test_the_51st_channel_of_a_type_goes_to_a_second_category(world: World) -> None:

@@ -40,6 +40,7 @@ def created(task: Task, channel_id: str) -> Card:
             f"{needs}{defaults}.",
             f"Its channel: <#{channel_id}>",
             f"Start it with {text.code(f'/task-start {task.task_name} {example}'.strip(), 300)}",
+            f"{text.code(f'/task-schedule {task.task_name}', 200)} lets it run by itself.",
         ),
         colour=GREEN,
     )
