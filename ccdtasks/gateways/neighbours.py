@@ -1,12 +1,13 @@
 """Knows the home network where it has public addresses: with IPv6 every device of a home has one.
 
 A page that the session visits sees this machine's address and so can guess those of the router and the NAS beside it.
-The kernel is asked each time, since networks come and go.
+The kernel is asked for each connection, since networks come and go.
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from pathlib import Path
@@ -22,14 +23,11 @@ _LAN_V4 = 16  # no LAN is larger; a VPN that takes all traffic claims half of th
 _HOME_V6 = 56  # what a home gets at the least (RIPE-690), its guests' network and that of its lamps included
 
 
-def is_neighbour(address: Address, networks: list[Network] | None = None) -> bool:
-    """True if `address` lies in a network that this machine is in, or beside it in the same home.
-
-    `networks`: those of `home_networks`, which are read when left out.
-    """
+def is_neighbour(address: Address, networks: Sequence[Network]) -> bool:
+    """True if `address` lies in one of the `home_networks`."""
     if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
         address = address.ipv4_mapped
-    return any(address in network for network in (home_networks() if networks is None else networks))
+    return any(address in network for network in networks)
 
 
 def home_networks(kernel: Path = _KERNEL) -> list[Network]:

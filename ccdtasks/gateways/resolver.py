@@ -12,7 +12,7 @@ import aiohappyeyeballs
 
 from ccdtasks.gateways.addresses import Address, is_own, why_not_public
 from ccdtasks.gateways.authority import Target
-from ccdtasks.gateways.neighbours import is_neighbour
+from ccdtasks.gateways.neighbours import Network, home_networks, is_neighbour
 from ccdtasks.gateways.rules import Refusal, Rules
 
 Resolve = Callable[[str], Awaitable[Sequence[tuple[socket.AddressFamily, str]]]]
@@ -67,8 +67,9 @@ def refuse_addresses(target: Target, addresses: Sequence[Address], rules: Rules)
     """Why these addresses may not be dialled. One that is not public spoils them all: a mixed answer is a trick."""
     if rules.opens_private(target):
         return None
+    networks = home_networks()
     for address in addresses:
-        what = why_not_public(address) or _why_near(address)
+        what = why_not_public(address) or _why_near(address, networks)
         if what is None and rules.denies_address(address):
             text = f"{target.host} ({address}) is denied by [egress] deny_hosts."
             return Refusal(target.host, target.port, "denied_host", text)
@@ -80,11 +81,11 @@ def refuse_addresses(target: Target, addresses: Sequence[Address], rules: Rules)
     return None
 
 
-def _why_near(address: Address) -> str | None:
+def _why_near(address: Address, networks: Sequence[Network]) -> str | None:
     """What a public address is that must not be reached all the same."""
     if is_own(address):
         return "this computer"
-    return "your home network" if is_neighbour(address) else None
+    return "your home network" if is_neighbour(address, networks) else None
 
 
 async def dial(addresses: Sequence[Address], port: int) -> socket.socket:
