@@ -15,11 +15,11 @@ from ccdtasks.demo.messages_api import MessagesApi
 from ccdtasks.demo.scripted import reply_to
 from ccdtasks.demo.shop import served
 from ccdtasks.doctor.containers import probe
-from tests.cli.conftest import Place, in_thread, place
+from tests.cli.conftest import Place, in_thread, new_place, place
 from tests.doubles.podman import SESSION_IMAGE, podman_service, require_image
 
 pytestmark = pytest.mark.image
-__all__ = ["place"]
+__all__ = ["new_place", "place"]
 
 
 @pytest.fixture

@@ -18,11 +18,11 @@ from ccdtasks.demo.conversation import Conversation
 from ccdtasks.demo.messages_api import MessagesApi, Reply, ToolCall
 from ccdtasks.demo.scripted import reply_to
 from ccdtasks.demo.shop import Shop, served
-from tests.cli.conftest import PROGRAM, Done, Place, in_thread, place
+from tests.cli.conftest import PROGRAM, Done, Place, in_thread, new_place, place
 from tests.doubles.podman import SESSION_IMAGE, podman_service, require_image
 
 pytestmark = pytest.mark.image
-__all__ = ["place"]
+__all__ = ["new_place", "place"]
 
 PROMPT = "Find the cheapest {product} in the shop at {shop}; alert me below {price_threshold=70}."
 ESCAPE = "\x1b"
