@@ -134,7 +134,8 @@ async def test_a_dead_loop_takes_the_service_down(settings: Config) -> None:
     async with asyncio.timeout(60):
         service = asyncio.create_task(serve(settings, on_ready=ready.set))
         await ready.wait()
-        with closing(sqlite3.connect(settings.paths.data_dir / "ccdtasks.db")) as database, database:
+        with closing(sqlite3.connect(settings.paths.data_dir / "ccdtasks.db", timeout=60)) as database, database:
+            database.execute("BEGIN IMMEDIATE")  # without it, a write of the service's in between would refuse ours
             database.execute("ALTER TABLE sessions RENAME TO elsewhere")
         with pytest.raises(ExceptionGroup) as caught:
             await service

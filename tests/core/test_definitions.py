@@ -156,7 +156,7 @@ async def test_a_wrong_file_is_named_and_makes_nothing(core: Core, change: dict[
 
 async def test_what_is_no_file_of_ours(core: Core) -> None:
     for text, words in (
-        ("{}", "no task that ccdtasks exported"),
+        ("{}", "not a task that ccdtasks exported"),
         ("{", "Line 1"),
         ("[1]", "one object"),
         ("", "Line 1"),
