@@ -23,10 +23,10 @@ from ccdtasks.app import open_core
 from ccdtasks.config import Config, LimitsConfig, PathsConfig
 from ccdtasks.core import Core
 from ccdtasks.core.access import SHELL
-from ccdtasks.core.artifacts import ArtifactDraft
-from ccdtasks.core.claims import Claim
-from ccdtasks.core.endings import Outcome
-from ccdtasks.core.tasks import TaskDraft
+from ccdtasks.core.ending.endings import Outcome
+from ccdtasks.core.records.artifacts import ArtifactDraft
+from ccdtasks.core.runs.claims import Claim
+from ccdtasks.core.tasks.tasks import TaskDraft
 from ccdtasks.db.enums import ArtifactKind, RunStatus
 from ccdtasks.engine.charting import ChartingLoop
 from ccdtasks.engine.keeping import Keeper

@@ -32,8 +32,8 @@ from ccdtasks.bot import cards
 from ccdtasks.config import Config, DatabaseConfig, PathsConfig
 from ccdtasks.core import Core
 from ccdtasks.core.access import SHELL, Actor
-from ccdtasks.core.metrics import Timeframe
-from ccdtasks.core.tasks import TaskFilter
+from ccdtasks.core.figures.metrics import Timeframe
+from ccdtasks.core.tasks.tasks import TaskFilter
 from ccdtasks.db.bulk import Insert, write_rows
 from ccdtasks.db.enums import Reason, RunStatus, Trigger
 from ccdtasks.db.models import Base, RunEvent, Session, Task, TaskRun

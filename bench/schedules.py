@@ -80,8 +80,8 @@ def _config(url: str, folder: str) -> Any:
 async def measure_start(url: str, folder: str) -> dict[str, float]:
     """Seconds until the service is ready and has looked at all schedules, and its memory then."""
     from ccdtasks.app import serve
-    from ccdtasks.core.deadman import DeadMan
-    from ccdtasks.core.firing import Firing
+    from ccdtasks.core.due.deadman import DeadMan
+    from ccdtasks.core.due.firing import Firing
     from ccdtasks.engine import clockwork
 
     stop, ready, looked, watched = (asyncio.Event() for _ in range(4))
@@ -125,7 +125,7 @@ async def measure_delay(url: str, folder: str, due: int) -> dict[str, float]:
     from sqlalchemy import bindparam, func, select, text, update
 
     from ccdtasks.app import open_core
-    from ccdtasks.core.firing import Firing
+    from ccdtasks.core.due.firing import Firing
     from ccdtasks.db.models import Task, TaskRun
     from ccdtasks.engine.clockwork import Clockwork
 
@@ -283,7 +283,7 @@ async def fill(url: str, folder: str, tasks: int) -> None:
 
     from ccdtasks.app import open_core
     from ccdtasks.core.access import SHELL
-    from ccdtasks.core.tasks import TaskDraft
+    from ccdtasks.core.tasks.tasks import TaskDraft
     from ccdtasks.db.models import Task
 
     async with open_core(_config(url, folder)) as core:

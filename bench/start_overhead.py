@@ -26,7 +26,7 @@ from ccdtasks.app import open_core
 from ccdtasks.config import ClaudeConfig, Config, LimitsConfig, PathsConfig, PodmanConfig
 from ccdtasks.core import Core
 from ccdtasks.core.access import SHELL
-from ccdtasks.core.tasks import TaskDraft
+from ccdtasks.core.tasks.tasks import TaskDraft
 from ccdtasks.demo.shop import served
 from ccdtasks.engine.assembly import open_parts
 from ccdtasks.engine.dispatcher import Dispatcher

@@ -23,8 +23,8 @@ from ccdtasks.app import open_core
 from ccdtasks.config import ClaudeConfig, Config, EgressConfig, LimitsConfig, PathsConfig, PodmanConfig
 from ccdtasks.core import Core
 from ccdtasks.core.access import SHELL
-from ccdtasks.core.runs import RunView
-from ccdtasks.core.tasks import TaskDraft
+from ccdtasks.core.runs.runs import RunView
+from ccdtasks.core.tasks.tasks import TaskDraft
 from ccdtasks.db.enums import RunStatus
 from ccdtasks.demo.messages_api import MessagesApi
 from ccdtasks.demo.scripted import reply_to

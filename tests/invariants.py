@@ -20,11 +20,11 @@ from ccdtasks.adapters.containers import ContainerState
 from ccdtasks.adapters.podman import Podman
 from ccdtasks.config import LimitsConfig
 from ccdtasks.core import Core
-from ccdtasks.core.chains import KEY
-from ccdtasks.core.counting import ALL, scope_of_owner, scope_of_task
-from ccdtasks.core.results import Result, stored_result
+from ccdtasks.core.definition.taskconfig import read_config
+from ccdtasks.core.ending.chains import KEY
+from ccdtasks.core.outcome.results import Result, stored_result
+from ccdtasks.core.records.counting import ALL, scope_of_owner, scope_of_task
 from ccdtasks.core.states import ACTIVE, FINAL, MOVES
-from ccdtasks.core.taskconfig import read_config
 from ccdtasks.db import Database
 from ccdtasks.db.enums import ArtifactState, Effect, Reason, RunStatus, Trigger
 from ccdtasks.db.models import (

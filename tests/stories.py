@@ -9,11 +9,11 @@ from sqlalchemy import select
 
 from ccdtasks.core import Core
 from ccdtasks.core.access import Actor
-from ccdtasks.core.artifacts import ArtifactDraft
-from ccdtasks.core.claims import Claim
-from ccdtasks.core.endings import Ended, Outcome
-from ccdtasks.core.runs import StartedRun
-from ccdtasks.core.tasks import TaskDraft
+from ccdtasks.core.ending.endings import Ended, Outcome
+from ccdtasks.core.records.artifacts import ArtifactDraft
+from ccdtasks.core.runs.claims import Claim
+from ccdtasks.core.runs.runs import StartedRun
+from ccdtasks.core.tasks.tasks import TaskDraft
 from ccdtasks.db.enums import ArtifactKind, Reason, RunStatus
 from ccdtasks.db.models import DiscordMessage, Task
 from tests.people import ANN

@@ -15,7 +15,7 @@ from ccdtasks.bot.handling import handled
 from ccdtasks.bot.messages import reply_started
 from ccdtasks.bot.params import parse_lines
 from ccdtasks.bot.views import UUID_PATTERN, PersistentButton
-from ccdtasks.core.parameters import MAX_VALUE, Parameter, from_rows
+from ccdtasks.core.definition.parameters import MAX_VALUE, Parameter, from_rows
 from ccdtasks.db.models import Task
 from ccdtasks.errors import Conflict
 

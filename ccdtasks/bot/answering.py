@@ -13,7 +13,7 @@ from ccdtasks.bot.access import actor_of
 from ccdtasks.bot.handling import handled
 from ccdtasks.bot.messages import reply
 from ccdtasks.bot.views import UUID_PATTERN, PersistentButton
-from ccdtasks.core.interventions import MAX_TEXT, Answer, Asked
+from ccdtasks.core.ending.interventions import MAX_TEXT, Answer, Asked
 
 if TYPE_CHECKING:
     from ccdtasks.bot.client import Bot

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import discord
 
 from ccdtasks.bot.faults import discord_errors
-from ccdtasks.core.removal import TO_DELETE
+from ccdtasks.core.records.removal import TO_DELETE
 from ccdtasks.db.models import DiscordThread
 from ccdtasks.errors import Unavailable
 

@@ -10,7 +10,7 @@ from ccdtasks.bot import cards
 from ccdtasks.bot.access import actor_of
 from ccdtasks.bot.faults import discord_errors
 from ccdtasks.bot.messages import reply
-from ccdtasks.core.definitions import MAX_BYTES, Definition
+from ccdtasks.core.tasks.definitions import MAX_BYTES, Definition
 from ccdtasks.errors import Invalid, Unavailable
 from ccdtasks.times import size_text
 

@@ -12,9 +12,9 @@ from ccdtasks.bot import cards, text
 from ccdtasks.bot.access import actor_of
 from ccdtasks.bot.handling import handled
 from ccdtasks.bot.messages import reply
-from ccdtasks.core.fields import Field, typed, value_of
-from ccdtasks.core.settingsjson import difference, read_object, settings, settings_text
-from ccdtasks.core.values import parse_values
+from ccdtasks.core.definition.fields import Field, typed, value_of
+from ccdtasks.core.definition.values import parse_values
+from ccdtasks.core.tasks.settingsjson import difference, read_object, settings, settings_text
 from ccdtasks.db.models import Task
 from ccdtasks.errors import Invalid
 

@@ -12,7 +12,7 @@ from ccdtasks.bot.access import actor_of
 from ccdtasks.bot.handling import handled
 from ccdtasks.bot.messages import reply_started
 from ccdtasks.bot.params import parse_lines
-from ccdtasks.core.parameters import MAX_VALUE, Parameter
+from ccdtasks.core.definition.parameters import MAX_VALUE, Parameter
 from ccdtasks.db.enums import Trigger
 from ccdtasks.db.models import Task
 

@@ -10,7 +10,7 @@ import discord
 
 from ccdtasks.bot.cards.card import Button, Card, File
 from ccdtasks.bot.cards.task import started
-from ccdtasks.core.runs import StartedRun
+from ccdtasks.core.runs.runs import StartedRun
 from ccdtasks.db.models import Task
 
 if TYPE_CHECKING:

@@ -9,10 +9,10 @@ from discord import app_commands
 from ccdtasks.bot import text
 from ccdtasks.bot.access import actor_of
 from ccdtasks.bot.cards.status import look_of
-from ccdtasks.core.fields import Field, fields_of, parameter_names
-from ccdtasks.core.parameters import from_rows
-from ccdtasks.core.runs import RunRow
-from ccdtasks.core.values import completions
+from ccdtasks.core.definition.fields import Field, fields_of, parameter_names
+from ccdtasks.core.definition.parameters import from_rows
+from ccdtasks.core.definition.values import completions
+from ccdtasks.core.runs.runs import RunRow
 from ccdtasks.db.enums import RunStatus
 from ccdtasks.db.models import Task
 from ccdtasks.errors import Invalid

@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from ccdtasks.bot import cards
-from ccdtasks.core.dependencies import Tree
+from ccdtasks.core.tasks.dependencies import Tree
 from ccdtasks.errors import Unavailable
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ import discord
 
 from ccdtasks.bot import text
 from ccdtasks.bot.faults import discord_errors
-from ccdtasks.core.categories import category_name, infer_type
-from ccdtasks.core.tasks import ChannelPlace, TaskDraft
+from ccdtasks.core.definition.categories import category_name, infer_type
+from ccdtasks.core.tasks.tasks import ChannelPlace, TaskDraft
 from ccdtasks.db.models import Task
 from ccdtasks.errors import CcdError, Unavailable
 

@@ -23,10 +23,10 @@ from ccdtasks.bot.faults import ARCHIVED, THREAD_EXISTS, TOO_LARGE, UNKNOWN_CHAN
 from ccdtasks.bot.messages import editing, made, sending
 from ccdtasks.bot.places import absent
 from ccdtasks.bot.recovery import NONCE_LASTS, find_sent
-from ccdtasks.core.chains import KEY
+from ccdtasks.core.ending.chains import KEY
 from ccdtasks.core.outbox import Delivered
-from ccdtasks.core.pushqueue import ABOUT as ABOUT_PUSH
-from ccdtasks.core.runs import RunView
+from ccdtasks.core.phone.pushqueue import ABOUT as ABOUT_PUSH
+from ccdtasks.core.runs.runs import RunView
 from ccdtasks.db.enums import MessageType
 from ccdtasks.db.models import DiscordMessage, Task
 from ccdtasks.errors import Invalid, Unavailable

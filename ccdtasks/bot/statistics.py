@@ -12,7 +12,7 @@ from ccdtasks.bot.access import actor_of
 from ccdtasks.bot.charted import turn_charted
 from ccdtasks.bot.messages import reply, turn
 from ccdtasks.bot.views import UUID_PATTERN, PersistentButton
-from ccdtasks.core.metrics import Report, Timeframe
+from ccdtasks.core.figures.metrics import Report, Timeframe
 
 if TYPE_CHECKING:
     from ccdtasks.bot.client import Bot

@@ -14,7 +14,7 @@ from ccdtasks.bot import cards
 from ccdtasks.bot.access import actor_of
 from ccdtasks.bot.handling import handled
 from ccdtasks.bot.messages import reply, reply_started, turn
-from ccdtasks.core.tasks import TaskFilter
+from ccdtasks.core.tasks.tasks import TaskFilter
 from ccdtasks.db.models import RunEvent
 from ccdtasks.errors import NotFound
 

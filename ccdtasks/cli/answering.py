@@ -10,8 +10,8 @@ from rich.text import Text
 from ccdtasks.cli.service import opened
 from ccdtasks.cli.shell import Shell, verb
 from ccdtasks.core.access import SHELL
-from ccdtasks.core.interventions import Answer, Asked
-from ccdtasks.core.shapes import asked_shape, run_shape
+from ccdtasks.core.ending.interventions import Answer, Asked
+from ccdtasks.core.runs.shapes import asked_shape, run_shape
 from ccdtasks.db.models import TaskRun
 
 

@@ -14,7 +14,7 @@ from ccdtasks.cli.look import plain_table, when
 from ccdtasks.cli.service import ask
 from ccdtasks.cli.shell import Shell, verb
 from ccdtasks.core.access import SHELL
-from ccdtasks.core.cleanups import Plan, Wanted
+from ccdtasks.core.figures.cleanups import Plan, Wanted
 from ccdtasks.core.pages import MAX_PAGE
 from ccdtasks.db.models import Task
 from ccdtasks.times import size_text

@@ -12,8 +12,8 @@ from rich.text import Text
 from ccdtasks.cli.service import opened
 from ccdtasks.cli.shell import Shell, verb
 from ccdtasks.core.access import SHELL
-from ccdtasks.core.definitions import MAX_BYTES, Copied
-from ccdtasks.core.shapes import Json, task_shape
+from ccdtasks.core.runs.shapes import Json, task_shape
+from ccdtasks.core.tasks.definitions import MAX_BYTES, Copied
 from ccdtasks.errors import Invalid
 
 

@@ -21,8 +21,8 @@ from ccdtasks.cli.look import places
 from ccdtasks.cli.result import picture
 from ccdtasks.cli.shell import Shell, verb
 from ccdtasks.config import ClaudeConfig, Config
-from ccdtasks.core.runs import RunView
-from ccdtasks.core.shapes import file_path, view_shape
+from ccdtasks.core.runs.runs import RunView
+from ccdtasks.core.runs.shapes import file_path, view_shape
 from ccdtasks.demo.run import Demonstration, Evidence, demonstration, evidence_of
 
 _KEY = "ANTHROPIC_API_KEY"

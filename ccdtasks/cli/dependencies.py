@@ -12,9 +12,9 @@ from ccdtasks.cli.look import sign_of
 from ccdtasks.cli.service import ask
 from ccdtasks.cli.shell import Shell, pairs, verb
 from ccdtasks.core.access import SHELL
-from ccdtasks.core.dependencies import Added, Mode, Tree
-from ccdtasks.core.outline import extent, outline, together
-from ccdtasks.core.shapes import Json, task_shape
+from ccdtasks.core.runs.shapes import Json, task_shape
+from ccdtasks.core.tasks.dependencies import Added, Mode, Tree
+from ccdtasks.core.tasks.outline import extent, outline, together
 
 
 @click.command("depends-on")

@@ -16,9 +16,9 @@ from ccdtasks.cli.service import opened
 from ccdtasks.cli.shell import Shell, pairs, verb
 from ccdtasks.config import Config
 from ccdtasks.core.access import SHELL
-from ccdtasks.core.editing import Edited
-from ccdtasks.core.fields import default_of, fields_of, parameter_names, shown, unset_text, value_of
-from ccdtasks.core.shapes import Json, edited_shape
+from ccdtasks.core.definition.fields import default_of, fields_of, parameter_names, shown, unset_text, value_of
+from ccdtasks.core.runs.shapes import Json, edited_shape
+from ccdtasks.core.tasks.editing import Edited
 from ccdtasks.db.models import Task
 
 

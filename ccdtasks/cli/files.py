@@ -19,7 +19,7 @@ from ccdtasks.cli.shell import Shell, verb
 from ccdtasks.core import Core
 from ccdtasks.core.access import SHELL
 from ccdtasks.core.pages import MAX_PAGE
-from ccdtasks.core.shapes import file_shape
+from ccdtasks.core.runs.shapes import file_shape
 from ccdtasks.db.enums import ArtifactState
 from ccdtasks.db.models import Artifact
 from ccdtasks.engine.assembly import open_keeper

@@ -17,7 +17,7 @@ from ccdtasks.cli.service import is_served, no_service
 from ccdtasks.cli.shell import Shell
 from ccdtasks.core import Core
 from ccdtasks.core.access import SHELL
-from ccdtasks.core.runs import RunView
+from ccdtasks.core.runs.runs import RunView
 from ccdtasks.core.states import FINAL
 from ccdtasks.core.text import clean_line
 from ccdtasks.db.enums import ArtifactState, RunStatus

@@ -15,8 +15,8 @@ from ccdtasks.cli.look import plain_table, status_text, when
 from ccdtasks.cli.service import opened
 from ccdtasks.cli.shell import Shell, verb
 from ccdtasks.core.access import SHELL
-from ccdtasks.core.metrics import Report, Series, Timeframe
-from ccdtasks.core.metrictables import (
+from ccdtasks.core.figures.metrics import Report, Series, Timeframe
+from ccdtasks.core.figures.metrictables import (
     failures_text,
     period_rows,
     report_shape,
@@ -24,12 +24,12 @@ from ccdtasks.core.metrictables import (
     series_rows,
     series_shape,
 )
+from ccdtasks.core.outcome.results import Table
+from ccdtasks.core.outcome.tables import csv_text
 from ccdtasks.core.pages import Page
-from ccdtasks.core.results import Table
-from ccdtasks.core.runs import RunRow
-from ccdtasks.core.shapes import run_row_shape
-from ccdtasks.core.sums import Sums
-from ccdtasks.core.tables import csv_text
+from ccdtasks.core.records.sums import Sums
+from ccdtasks.core.runs.runs import RunRow
+from ccdtasks.core.runs.shapes import run_row_shape
 from ccdtasks.times import duration_text, size_text
 
 _SPARKS = "▁▂▃▄▅▆▇█"

@@ -15,7 +15,7 @@ from ccdtasks.cli.service import opened
 from ccdtasks.cli.shell import Shell, verb
 from ccdtasks.core.access import SHELL
 from ccdtasks.core.facts import Hold
-from ccdtasks.core.queue import MOVE_MAX, QueuePage, Waiting, WaitsFor
+from ccdtasks.core.runs.queue import MOVE_MAX, QueuePage, Waiting, WaitsFor
 
 _ALL = 1000
 

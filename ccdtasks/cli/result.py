@@ -12,12 +12,12 @@ from ccdtasks.amounts import amount_text, counted
 from ccdtasks.cli.look import AMBER, places, plain_table, status_text
 from ccdtasks.cli.wording import in_the_shell
 from ccdtasks.config import Config
-from ccdtasks.core.changes import stored_changes, unchanged_text
-from ccdtasks.core.reasons import WORDS, hint_for
-from ccdtasks.core.results import Result, columns_of, stored_result
-from ccdtasks.core.results import Table as Rows
-from ccdtasks.core.runs import RunView
-from ccdtasks.core.shapes import file_path
+from ccdtasks.core.outcome.changes import stored_changes, unchanged_text
+from ccdtasks.core.outcome.results import Result, columns_of, stored_result
+from ccdtasks.core.outcome.results import Table as Rows
+from ccdtasks.core.records.reasons import WORDS, hint_for
+from ccdtasks.core.runs.runs import RunView
+from ccdtasks.core.runs.shapes import file_path
 from ccdtasks.db.enums import ArtifactState
 from ccdtasks.db.models import PushoverNotification, TaskRun
 from ccdtasks.times import duration_text, size_text

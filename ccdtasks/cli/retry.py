@@ -10,8 +10,8 @@ from rich.text import Text
 from ccdtasks.cli.service import opened
 from ccdtasks.cli.shell import Shell, pairs, verb
 from ccdtasks.core.access import SHELL
-from ccdtasks.core.runs import StartedRun
-from ccdtasks.core.shapes import run_shape
+from ccdtasks.core.runs.runs import StartedRun
+from ccdtasks.core.runs.shapes import run_shape
 
 
 @click.command()

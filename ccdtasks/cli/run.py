@@ -12,7 +12,7 @@ from ccdtasks.cli.result import picture
 from ccdtasks.cli.service import is_served, no_service, opened
 from ccdtasks.cli.shell import Shell, pairs, verb
 from ccdtasks.core.access import SHELL
-from ccdtasks.core.shapes import run_shape, view_shape
+from ccdtasks.core.runs.shapes import run_shape, view_shape
 from ccdtasks.db.enums import RunStatus
 
 

@@ -18,8 +18,8 @@ from ccdtasks.cli.service import opened
 from ccdtasks.cli.shell import Shell, verb
 from ccdtasks.core import Core
 from ccdtasks.core.access import SHELL
-from ccdtasks.core.runs import RunRow
-from ccdtasks.core.shapes import event_shape, push_shape, run_row_shape, run_shape, view_shape
+from ccdtasks.core.runs.runs import RunRow
+from ccdtasks.core.runs.shapes import event_shape, push_shape, run_row_shape, run_shape, view_shape
 from ccdtasks.core.states import FINAL
 from ccdtasks.db.enums import RunStatus
 from ccdtasks.db.models import RunEvent, TaskRun

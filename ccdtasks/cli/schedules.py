@@ -12,10 +12,10 @@ from ccdtasks.cli.look import plain_table
 from ccdtasks.cli.service import ask
 from ccdtasks.cli.shell import Shell, pairs, verb
 from ccdtasks.core.access import SHELL
-from ccdtasks.core.schedulelog import said
-from ccdtasks.core.schedules import Scheduled, Shown, previewed
-from ccdtasks.core.shapes import preview_shape, schedule_shape, shown_shape, task_shape
-from ccdtasks.core.timing import Preview
+from ccdtasks.core.calendar.schedulelog import said
+from ccdtasks.core.calendar.timing import Preview
+from ccdtasks.core.runs.shapes import preview_shape, schedule_shape, shown_shape, task_shape
+from ccdtasks.core.tasks.schedules import Scheduled, Shown, previewed
 from ccdtasks.errors import Invalid
 from ccdtasks.times import local_text
 

@@ -13,8 +13,8 @@ from ccdtasks.cli.service import ask, is_served
 from ccdtasks.cli.shell import Function, Shell, verb
 from ccdtasks.core import Core
 from ccdtasks.core.access import SHELL
-from ccdtasks.core.settings import PRIORITIES, Preferences
-from ccdtasks.core.shapes import push_shape
+from ccdtasks.core.phone.settings import PRIORITIES, Preferences
+from ccdtasks.core.runs.shapes import push_shape
 from ccdtasks.db.models import PushoverNotification
 from ccdtasks.engine.assembly import open_pushover
 from ccdtasks.errors import Unavailable

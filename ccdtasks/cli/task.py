@@ -16,10 +16,10 @@ from ccdtasks.cli.look import plain_table, status_text, when
 from ccdtasks.cli.service import opened
 from ccdtasks.cli.shell import Shell, pairs, verb
 from ccdtasks.core.access import SHELL
-from ccdtasks.core.fields import typed_settings
-from ccdtasks.core.shapes import task_row_shape, task_shape
-from ccdtasks.core.tasks import TaskDraft, TaskFilter, TaskRow
-from ccdtasks.core.timing import words_of
+from ccdtasks.core.calendar.timing import words_of
+from ccdtasks.core.definition.fields import typed_settings
+from ccdtasks.core.runs.shapes import task_row_shape, task_shape
+from ccdtasks.core.tasks.tasks import TaskDraft, TaskFilter, TaskRow
 from ccdtasks.db.models import Task
 from ccdtasks.times import local_text
 

@@ -14,7 +14,7 @@ from ccdtasks.cli.look import plain_table, when
 from ccdtasks.cli.service import opened
 from ccdtasks.cli.shell import Shell, verb
 from ccdtasks.core.access import SHELL
-from ccdtasks.core.oneshot import read_oneshot
+from ccdtasks.core.calendar.oneshot import read_oneshot
 from ccdtasks.core.pages import Page
 from ccdtasks.core.tokens import MadeToken
 from ccdtasks.db.models import ApiToken

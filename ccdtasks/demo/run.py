@@ -33,10 +33,10 @@ from ccdtasks.config import (
 )
 from ccdtasks.core import Core
 from ccdtasks.core.access import SHELL
-from ccdtasks.core.results import stored_result
-from ccdtasks.core.runs import RunView
-from ccdtasks.core.tasks import TaskDraft
-from ccdtasks.core.trends import CHART
+from ccdtasks.core.outcome.results import stored_result
+from ccdtasks.core.runs.runs import RunView
+from ccdtasks.core.runs.trends import CHART
+from ccdtasks.core.tasks.tasks import TaskDraft
 from ccdtasks.db.enums import ArtifactKind, RunStatus
 from ccdtasks.db.models import Artifact, TaskRun
 from ccdtasks.demo.messages_api import MessagesApi

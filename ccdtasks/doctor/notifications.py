@@ -8,7 +8,7 @@ from datetime import timedelta
 from ccdtasks.adapters.pushover import Pushover, Quota
 from ccdtasks.amounts import counted
 from ccdtasks.core import Core
-from ccdtasks.core.pushqueue import QuotaLeft
+from ccdtasks.core.phone.pushqueue import QuotaLeft
 from ccdtasks.db.models import DiscordMessage, PushoverNotification
 from ccdtasks.doctor.finding import Finding, fail, failed, ok, warn
 from ccdtasks.engine.assembly import open_pushover

@@ -15,7 +15,7 @@ from ccdtasks.adapters.seccomp import write_session_profile
 from ccdtasks.adapters.storage import LocalStore
 from ccdtasks.config import ClaudeConfig, Config
 from ccdtasks.core import Core
-from ccdtasks.core.shapes import SPOOL
+from ccdtasks.core.runs.shapes import SPOOL
 from ccdtasks.engine.cleaning import Cleaner
 from ccdtasks.engine.folder import RunFolders
 from ccdtasks.engine.keeping import ArtifactStore, Keeper

@@ -8,7 +8,7 @@ import time
 from typing import Protocol
 
 from ccdtasks.core import Core
-from ccdtasks.core.cleanups import Work
+from ccdtasks.core.figures.cleanups import Work
 from ccdtasks.db.models import DiscordThread
 from ccdtasks.engine.keeping import Keeper
 from ccdtasks.engine.parts import stubbornly

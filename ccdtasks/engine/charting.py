@@ -9,7 +9,7 @@ from uuid import UUID
 from ccdtasks.adapters.charts import Line, LineChart, Threshold, paint
 from ccdtasks.adapters.painter import Painter
 from ccdtasks.core import Core
-from ccdtasks.core.trends import CHART, Trends
+from ccdtasks.core.runs.trends import CHART, Trends
 from ccdtasks.db.enums import ArtifactKind
 from ccdtasks.engine.keeping import Keeper
 from ccdtasks.errors import CcdError

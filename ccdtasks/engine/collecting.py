@@ -11,15 +11,15 @@ from typing import Any
 
 from sqlalchemy import select
 
-from ccdtasks.core.artifacts import ArtifactDraft
-from ccdtasks.core.claims import Claim
-from ccdtasks.core.endings import Outcome, judged
+from ccdtasks.core.ending.endings import Outcome, judged
 from ccdtasks.core.filenames import folder_name
-from ccdtasks.core.reasons import WORDS
-from ccdtasks.core.report import REPORT, Evidence, failure_report
-from ccdtasks.core.results import SUMMARY_SHOWN, Result
+from ccdtasks.core.outcome.results import SUMMARY_SHOWN, Result
+from ccdtasks.core.outcome.tables import csv_text
+from ccdtasks.core.records.artifacts import ArtifactDraft
+from ccdtasks.core.records.reasons import WORDS
+from ccdtasks.core.runs.claims import Claim
+from ccdtasks.core.runs.report import REPORT, Evidence, failure_report
 from ccdtasks.core.states import FINAL
-from ccdtasks.core.tables import csv_text
 from ccdtasks.db.enums import ArtifactKind, ArtifactState, Reason, RunStatus
 from ccdtasks.db.models import RunEvent
 from ccdtasks.engine.folder import RunFolder

@@ -13,7 +13,7 @@ from uuid import UUID
 
 from ccdtasks.core import Core
 from ccdtasks.core.outbox import AllWait, Delivered, NotLetIn
-from ccdtasks.core.runs import RunView
+from ccdtasks.core.runs.runs import RunView
 from ccdtasks.db.enums import MessageType
 from ccdtasks.db.models import DiscordMessage, TaskRun
 from ccdtasks.errors import CcdError, Invalid, LimitReached, NotFound, Unavailable

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from uuid import UUID
 
-from ccdtasks.core.claims import Claim
 from ccdtasks.core.facts import MEMORY
+from ccdtasks.core.runs.claims import Claim
 from ccdtasks.engine.parts import Parts, stubbornly
 from ccdtasks.engine.session import RunSession
 from ccdtasks.events import RunQueued, wait_for_bell

@@ -8,7 +8,7 @@ import time
 from collections.abc import Awaitable, Callable
 
 from ccdtasks.adapters.containers import ContainerState
-from ccdtasks.core.claims import Claim, Wish
+from ccdtasks.core.runs.claims import Claim, Wish
 from ccdtasks.db.enums import Reason, RunStatus
 from ccdtasks.engine.control import SessionControl
 from ccdtasks.engine.gates import Gates

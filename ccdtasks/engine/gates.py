@@ -11,7 +11,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from ccdtasks.core.claims import Claim
+from ccdtasks.core.runs.claims import Claim
 from ccdtasks.engine.folder import RunFolder, write_whole
 from ccdtasks.engine.job import Brief
 from ccdtasks.engine.outcome import ModelSaid

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ccdtasks.core.claims import Claim
-from ccdtasks.core.upstream import FOLDER, RESULT, Upstream, given_files
+from ccdtasks.core.records.upstream import FOLDER, RESULT, Upstream, given_files
+from ccdtasks.core.runs.claims import Claim
 from ccdtasks.db.enums import ArtifactState
 from ccdtasks.db.models import Artifact
 from ccdtasks.engine.parts import Parts, stubbornly

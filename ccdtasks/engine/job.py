@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from ccdtasks.config import Config
-from ccdtasks.core.claims import Claim
-from ccdtasks.core.parameters import from_rows, plain_prompt
-from ccdtasks.core.runs import RunView
-from ccdtasks.core.taskconfig import TaskConfig, read_config
+from ccdtasks.core.definition.parameters import from_rows, plain_prompt
+from ccdtasks.core.definition.taskconfig import TaskConfig, read_config
+from ccdtasks.core.runs.claims import Claim
+from ccdtasks.core.runs.runs import RunView
 from ccdtasks.engine.inputs import Given
 from ccdtasks.gateways.egress import EgressPolicy
 from ccdtasks.gateways.model import ModelGrant

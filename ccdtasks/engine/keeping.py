@@ -15,8 +15,8 @@ from typing import Protocol
 
 from ccdtasks.adapters.storage import LocalStore, Stored, TooLarge
 from ccdtasks.core import Core
-from ccdtasks.core.artifacts import ArtifactDraft
 from ccdtasks.core.filenames import free_name
+from ccdtasks.core.records.artifacts import ArtifactDraft
 from ccdtasks.db.enums import ArtifactKind, ArtifactState
 from ccdtasks.db.models import Artifact
 from ccdtasks.engine.guest import GuestFile, GuestFolder, Trap

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from ccdtasks.core.budgets import Budgets
+from ccdtasks.core.records.budgets import Budgets
 from ccdtasks.gateways.purse import Purse
 from ccdtasks.times import Clock
 

@@ -14,8 +14,8 @@ from datetime import datetime, timedelta
 
 from ccdtasks.adapters.pushover import CONNECTIONS, NoAnswer, Push, Pushover, Quota, Spent
 from ccdtasks.core import Core
-from ccdtasks.core.pushes import EMERGENCY, TEST
-from ccdtasks.core.pushqueue import Outgoing, QuotaLeft
+from ccdtasks.core.phone.pushes import EMERGENCY, TEST
+from ccdtasks.core.phone.pushqueue import Outgoing, QuotaLeft
 from ccdtasks.db.models import PushoverNotification
 from ccdtasks.errors import CcdError, Denied, Invalid, Unavailable
 from ccdtasks.events import PushPending, wait_for_bell

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from uuid import UUID
 
 from ccdtasks.adapters.containers import ContainerState
-from ccdtasks.core.claims import Claim
+from ccdtasks.core.runs.claims import Claim
 from ccdtasks.db.migrate import tidy_snapshots
 from ccdtasks.engine.parts import Parts, stubbornly
 from ccdtasks.errors import CcdError

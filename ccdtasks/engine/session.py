@@ -10,10 +10,10 @@ from dataclasses import replace
 from uuid import uuid4
 
 from ccdtasks.adapters.containers import Bind, ContainerSpec, ContainerState
-from ccdtasks.core.claims import Claim
-from ccdtasks.core.endings import Outcome
-from ccdtasks.core.moves import Lost
-from ccdtasks.core.reasons import WORDS_OF_LIMIT
+from ccdtasks.core.ending.endings import Outcome
+from ccdtasks.core.records.moves import Lost
+from ccdtasks.core.records.reasons import WORDS_OF_LIMIT
+from ccdtasks.core.runs.claims import Claim
 from ccdtasks.db.enums import Reason, RunStatus
 from ccdtasks.engine.collecting import collect, read_last_word
 from ccdtasks.engine.folder import RunFolder

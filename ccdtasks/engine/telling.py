@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from ccdtasks.core.claims import Claim
-from ccdtasks.core.interventions import Untold
+from ccdtasks.core.ending.interventions import Untold
+from ccdtasks.core.runs.claims import Claim
 from ccdtasks.db.models import Intervention
 from ccdtasks.engine.control import SessionControl
 from ccdtasks.engine.parts import Parts, stubbornly

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from ccdtasks.core.runs import RunRow
+from ccdtasks.core.runs.runs import RunRow
 from ccdtasks.db.enums import Reason, RunStatus
 from ccdtasks.web.auth import actor_of
 from ccdtasks.web.context import CORE

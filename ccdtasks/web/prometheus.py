@@ -9,7 +9,7 @@ from aiohttp import web
 
 from ccdtasks import __version__
 from ccdtasks.core import Core
-from ccdtasks.core.vitals import Vitals
+from ccdtasks.core.figures.vitals import Vitals
 from ccdtasks.counters import Counters
 from ccdtasks.errors import Denied
 from ccdtasks.web.auth import by_bearer

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from ccdtasks.core.access import SHELL
-from ccdtasks.core.claims import Claim
-from ccdtasks.core.endings import Outcome
-from ccdtasks.core.interventions import Answer
+from ccdtasks.core.ending.endings import Outcome
+from ccdtasks.core.ending.interventions import Answer
+from ccdtasks.core.runs.claims import Claim
 from ccdtasks.db.enums import Reason, RunStatus
 from ccdtasks.db.models import Intervention
 from tests.bot.conftest import World, embed_of

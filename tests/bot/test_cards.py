@@ -13,11 +13,11 @@ import pytest
 from ccdtasks.bot.cards import card, run, task
 from ccdtasks.bot.cards.figures import rows_lines, value_text, values_text
 from ccdtasks.bot.errors import TITLES, error_card
-from ccdtasks.core.changes import compare
+from ccdtasks.core.outcome.changes import compare
+from ccdtasks.core.outcome.results import Value, read_result, stored_result
 from ccdtasks.core.pages import Page
-from ccdtasks.core.results import Value, read_result, stored_result
-from ccdtasks.core.runs import Overview, RunRow, RunView, first_rows
-from ccdtasks.core.tasks import TaskRow
+from ccdtasks.core.runs.runs import Overview, RunRow, RunView, first_rows
+from ccdtasks.core.tasks.tasks import TaskRow
 from ccdtasks.db.enums import ArtifactKind, ArtifactState, Effect, MessageType, Reason, RunStatus, Trigger
 from ccdtasks.db.models import Artifact, DiscordMessage, Task, TaskRun
 from ccdtasks.errors import CcdError, Invalid, LimitReached, Unavailable

@@ -17,10 +17,10 @@ from ccdtasks.bot import Bot, run_forever
 from ccdtasks.config import Config
 from ccdtasks.core import Core
 from ccdtasks.core.access import SHELL, Actor
-from ccdtasks.core.artifacts import ArtifactDraft
-from ccdtasks.core.claims import Claim
-from ccdtasks.core.endings import Outcome
-from ccdtasks.core.tasks import TaskDraft
+from ccdtasks.core.ending.endings import Outcome
+from ccdtasks.core.records.artifacts import ArtifactDraft
+from ccdtasks.core.runs.claims import Claim
+from ccdtasks.core.tasks.tasks import TaskDraft
 from ccdtasks.db.enums import ArtifactKind, ArtifactState, Delivery, Reason, RunStatus
 from ccdtasks.db.models import DiscordMessage
 from ccdtasks.engine.delivery import DeliveryLoop

@@ -9,9 +9,9 @@ import pytest
 
 from ccdtasks.bot import cards
 from ccdtasks.core.access import SHELL
-from ccdtasks.core.claims import Claim
-from ccdtasks.core.endings import Outcome
-from ccdtasks.core.tasks import TaskDraft
+from ccdtasks.core.ending.endings import Outcome
+from ccdtasks.core.runs.claims import Claim
+from ccdtasks.core.tasks.tasks import TaskDraft
 from ccdtasks.db.enums import ArtifactKind, Reason, RunStatus
 from tests.bot.conftest import World, embed_of
 from tests.bot.test_commands import said

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from ccdtasks.core.access import SHELL
-from ccdtasks.core.settingsjson import settings
+from ccdtasks.core.tasks.settingsjson import settings
 from ccdtasks.db.models import Task
 from tests.bot.conftest import World, embed_of
 

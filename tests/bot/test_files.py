@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from ccdtasks.config import Config, ServerConfig
-from ccdtasks.core.claims import Claim
-from ccdtasks.core.endings import Outcome
+from ccdtasks.core.ending.endings import Outcome
+from ccdtasks.core.runs.claims import Claim
 from ccdtasks.db.enums import ArtifactKind, ArtifactState, Reason, RunStatus
 from tests.bot.conftest import World, embed_of
 

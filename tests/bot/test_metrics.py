@@ -9,7 +9,7 @@ import discord
 from sqlalchemy import select
 
 from ccdtasks.core.access import SHELL
-from ccdtasks.core.endings import Outcome
+from ccdtasks.core.ending.endings import Outcome
 from ccdtasks.db.enums import ArtifactKind, Reason, RunStatus
 from ccdtasks.db.models import TaskRun
 from tests.bot.conftest import World, embed_of

@@ -9,8 +9,8 @@ import pytest
 
 from ccdtasks.config import Config, ServerConfig
 from ccdtasks.core.access import SHELL
-from ccdtasks.core.endings import Outcome
-from ccdtasks.core.tasks import TaskDraft
+from ccdtasks.core.ending.endings import Outcome
+from ccdtasks.core.tasks.tasks import TaskDraft
 from ccdtasks.db.enums import ArtifactKind, ArtifactState, Delivery, Reason, RunStatus
 from ccdtasks.db.models import DiscordMessage
 from ccdtasks.errors import Unavailable

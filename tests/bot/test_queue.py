@@ -9,7 +9,7 @@ from typing import Any
 import discord
 
 from ccdtasks.core.access import SHELL
-from ccdtasks.core.endings import Outcome
+from ccdtasks.core.ending.endings import Outcome
 from ccdtasks.core.facts import USAGE_LIMIT
 from ccdtasks.db.enums import ArtifactKind, Reason, RunStatus
 from tests.bot.conftest import World, embed_of

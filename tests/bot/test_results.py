@@ -12,8 +12,8 @@ from ccdtasks.bot.cards import result as result_card
 from ccdtasks.bot.cards.details import PAGE
 from ccdtasks.config import Config, ServerConfig
 from ccdtasks.core.access import SHELL
-from ccdtasks.core.endings import Outcome
-from ccdtasks.core.results import read_result
+from ccdtasks.core.ending.endings import Outcome
+from ccdtasks.core.outcome.results import read_result
 from ccdtasks.db.enums import ArtifactKind, Reason, RunStatus
 from ccdtasks.db.models import Artifact, TaskRun
 from tests.bot.conftest import World, embed_of

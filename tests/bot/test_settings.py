@@ -14,7 +14,7 @@ from ccdtasks.bot import Bot
 from ccdtasks.bot.cards import push
 from ccdtasks.config import Config
 from ccdtasks.core import Core
-from ccdtasks.core.endings import Outcome
+from ccdtasks.core.ending.endings import Outcome
 from ccdtasks.db.enums import Reason, RunStatus
 from ccdtasks.engine.pushing import PushingLoop
 from tests.bot.conftest import Shelf, World, embed_of

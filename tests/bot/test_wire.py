@@ -17,7 +17,7 @@ from ccdtasks.bot.commands import COMMANDS
 from ccdtasks.config import Config
 from ccdtasks.core import Core
 from ccdtasks.core.access import SHELL
-from ccdtasks.core.tasks import TaskDraft
+from ccdtasks.core.tasks.tasks import TaskDraft
 from ccdtasks.db.enums import Delivery
 from ccdtasks.engine.delivery import DeliveryLoop
 from tests.bot.conftest import Shelf

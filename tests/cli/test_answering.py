@@ -7,7 +7,7 @@ from typing import Any
 from ccdtasks.app import open_core
 from ccdtasks.config import Config, PathsConfig
 from ccdtasks.core.access import SHELL
-from ccdtasks.core.claims import Claim
+from ccdtasks.core.runs.claims import Claim
 from tests.cli.conftest import Place, in_thread
 from tests.stories import lines, running
 

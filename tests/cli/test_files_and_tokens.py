@@ -8,9 +8,9 @@ from pathlib import Path
 from ccdtasks.app import open_core
 from ccdtasks.config import Config, PathsConfig
 from ccdtasks.core.access import SHELL
-from ccdtasks.core.artifacts import ArtifactDraft
-from ccdtasks.core.endings import Outcome
-from ccdtasks.core.tasks import TaskDraft
+from ccdtasks.core.ending.endings import Outcome
+from ccdtasks.core.records.artifacts import ArtifactDraft
+from ccdtasks.core.tasks.tasks import TaskDraft
 from ccdtasks.db.enums import ArtifactKind, ArtifactState, Reason, RunStatus
 from tests.cli.conftest import Command, Place
 

@@ -14,7 +14,7 @@ from ccdtasks.cli import outcome
 from ccdtasks.cli.root import VERBS
 from ccdtasks.config import Config, PathsConfig
 from ccdtasks.core.access import SHELL
-from ccdtasks.core.tasks import TaskDraft
+from ccdtasks.core.tasks.tasks import TaskDraft
 from tests.cli.conftest import PROGRAM, Command, Place, in_thread
 
 PROMPT = "Check flights from {origin} to {destination}, below {price_threshold=500}"

@@ -8,9 +8,9 @@ from uuid import UUID
 from sqlalchemy import select
 
 from ccdtasks.core import Core
-from ccdtasks.core.artifacts import ArtifactDraft
-from ccdtasks.core.claims import Claim
-from ccdtasks.core.endings import Outcome
+from ccdtasks.core.ending.endings import Outcome
+from ccdtasks.core.records.artifacts import ArtifactDraft
+from ccdtasks.core.runs.claims import Claim
 from ccdtasks.db.enums import Reason, RunStatus
 from ccdtasks.db.models import Task, TaskRun
 from tests.clock import MoveableClock

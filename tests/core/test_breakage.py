@@ -7,7 +7,7 @@ from typing import NamedTuple
 import pytest
 
 from ccdtasks.core import Core
-from ccdtasks.core.breakage import Act
+from ccdtasks.core.ending.breakage import Act
 from ccdtasks.db.enums import RunStatus
 from ccdtasks.errors import Conflict
 from tests.clock import MoveableClock

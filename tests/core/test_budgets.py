@@ -13,7 +13,7 @@ from ccdtasks.app import open_core
 from ccdtasks.config import Config
 from ccdtasks.core import Core
 from ccdtasks.core.access import SYSTEM
-from ccdtasks.core.claims import Claim
+from ccdtasks.core.runs.claims import Claim
 from ccdtasks.db.enums import Reason, RunStatus, Trigger
 from ccdtasks.errors import LimitReached
 from tests.clock import MoveableClock

@@ -17,8 +17,8 @@ from sqlalchemy import select
 from ccdtasks.app import open_core
 from ccdtasks.config import Config, DatabaseConfig, LimitsConfig, PathsConfig
 from ccdtasks.core import Core
-from ccdtasks.core.chains import KEY
-from ccdtasks.core.claims import Claim
+from ccdtasks.core.ending.chains import KEY
+from ccdtasks.core.runs.claims import Claim
 from ccdtasks.core.states import FINAL
 from ccdtasks.db.enums import Reason, RunStatus
 from ccdtasks.db.models import DiscordMessage, Task, TaskDependency, TaskRun

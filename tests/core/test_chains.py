@@ -12,9 +12,9 @@ import pytest
 from ccdtasks.app import open_core
 from ccdtasks.config import Config
 from ccdtasks.core import Core
-from ccdtasks.core.artifacts import ArtifactDraft
-from ccdtasks.core.chains import KEY
-from ccdtasks.core.dependencies import Mode
+from ccdtasks.core.ending.chains import KEY
+from ccdtasks.core.records.artifacts import ArtifactDraft
+from ccdtasks.core.tasks.dependencies import Mode
 from ccdtasks.db.enums import ArtifactKind, Reason, RunStatus, Trigger
 from ccdtasks.db.models import Task
 from ccdtasks.errors import Invalid

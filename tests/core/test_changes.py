@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ccdtasks.amounts import amount_text, change_text
-from ccdtasks.core.changes import Changes, compare, stored_changes
-from ccdtasks.core.results import read_result
+from ccdtasks.core.outcome.changes import Changes, compare, stored_changes
+from ccdtasks.core.outcome.results import read_result
 
 THEN = datetime(2026, 11, 23, 7, tzinfo=UTC)
 FLIGHTS = [

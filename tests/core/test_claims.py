@@ -12,9 +12,9 @@ import pytest
 from ccdtasks.app import open_core
 from ccdtasks.config import ClaudeConfig, Config
 from ccdtasks.core import Core
-from ccdtasks.core.claims import Claim
-from ccdtasks.core.endings import Outcome
-from ccdtasks.core.moves import Lost
+from ccdtasks.core.ending.endings import Outcome
+from ccdtasks.core.records.moves import Lost
+from ccdtasks.core.runs.claims import Claim
 from ccdtasks.db.enums import Reason, RunStatus
 from ccdtasks.events import RunChanged, RunQueued
 from tests.clock import MoveableClock

@@ -8,11 +8,11 @@ import pytest
 from sqlalchemy import func, select
 
 from ccdtasks.core import Core
-from ccdtasks.core.artifacts import ArtifactDraft
-from ccdtasks.core.claims import Claim
-from ccdtasks.core.cleanups import Plan, Wanted
-from ccdtasks.core.endings import Outcome
-from ccdtasks.core.trends import CHART
+from ccdtasks.core.ending.endings import Outcome
+from ccdtasks.core.figures.cleanups import Plan, Wanted
+from ccdtasks.core.records.artifacts import ArtifactDraft
+from ccdtasks.core.runs.claims import Claim
+from ccdtasks.core.runs.trends import CHART
 from ccdtasks.db.enums import ArtifactKind, ArtifactState, Reason, RunStatus
 from ccdtasks.db.models import (
     Artifact,

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from ccdtasks.core.cron import MAX_TEXT, read_cron
-from ccdtasks.core.cronfields import FIELDS, Field
-from ccdtasks.core.timing import Timing, preview, typed_timing
+from ccdtasks.core.calendar.cron import MAX_TEXT, read_cron
+from ccdtasks.core.calendar.cronfields import FIELDS, Field
+from ccdtasks.core.calendar.timing import Timing, preview, typed_timing
 from ccdtasks.errors import Invalid
 from tests.core import crontab
 

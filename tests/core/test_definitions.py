@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from ccdtasks.core import Core
-from ccdtasks.core.definitions import Copied
+from ccdtasks.core.tasks.definitions import Copied
 from ccdtasks.errors import Conflict, Denied, Invalid, NotFound
 from tests.clock import MoveableClock
 from tests.people import ANN, BOB

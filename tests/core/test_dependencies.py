@@ -11,9 +11,9 @@ from sqlalchemy import select
 from ccdtasks.app import open_core
 from ccdtasks.config import Config
 from ccdtasks.core import Core
-from ccdtasks.core.dependencies import MAX_UPSTREAMS, Follower
-from ccdtasks.core.graph import load_graph
-from ccdtasks.core.outline import extent, outline, together
+from ccdtasks.core.records.graph import load_graph
+from ccdtasks.core.tasks.dependencies import MAX_UPSTREAMS, Follower
+from ccdtasks.core.tasks.outline import extent, outline, together
 from ccdtasks.db.models import TaskDependency
 from ccdtasks.errors import CcdError, Conflict, Denied, Invalid, LimitReached, NotFound
 from tests.clock import MoveableClock

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from ccdtasks.core import Core
-from ccdtasks.core.fields import SETTINGS, default_of, fields_of, find_field, shown, typed, value_of
-from ccdtasks.core.taskconfig import read_config
+from ccdtasks.core.definition.fields import SETTINGS, default_of, fields_of, find_field, shown, typed, value_of
+from ccdtasks.core.definition.taskconfig import read_config
 from ccdtasks.db.enums import Effect
 from ccdtasks.db.models import Task
 from ccdtasks.errors import CcdError, Conflict, Denied, Invalid, NotFound

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from ccdtasks.core import Core
-from ccdtasks.core.artifacts import ArtifactDraft
-from ccdtasks.core.endings import Outcome
-from ccdtasks.core.reasons import HINTS, RETRIED, WORDS
+from ccdtasks.core.ending.endings import Outcome
+from ccdtasks.core.records.artifacts import ArtifactDraft
+from ccdtasks.core.records.reasons import HINTS, RETRIED, WORDS
 from ccdtasks.db.enums import ArtifactKind, ArtifactState, MessageType, Reason, RunStatus, Trigger
 from ccdtasks.db.models import TaskRun
 from ccdtasks.errors import Denied, NotFound

@@ -16,7 +16,7 @@ from sqlalchemy.exc import DatabaseError, OperationalError
 from ccdtasks.app import open_core
 from ccdtasks.config import Config, ScheduleConfig
 from ccdtasks.core import Core
-from ccdtasks.core.owed import Reckonings, SeenTask, owed
+from ccdtasks.core.due.owed import Reckonings, SeenTask, owed
 from ccdtasks.db.enums import Reason, RunStatus, Trigger
 from ccdtasks.db.models import ScheduleHistory, Task, TaskRun
 from ccdtasks.errors import Unavailable

@@ -12,8 +12,8 @@ from ccdtasks.app import open_core
 from ccdtasks.config import Config
 from ccdtasks.core import Core
 from ccdtasks.core.access import SHELL
-from ccdtasks.core.claims import Claim
-from ccdtasks.core.interventions import MAX_TEXT, Answer, Asked
+from ccdtasks.core.ending.interventions import MAX_TEXT, Answer, Asked
+from ccdtasks.core.runs.claims import Claim
 from ccdtasks.db.enums import Reason, RunStatus
 from ccdtasks.db.models import Intervention, SessionMessage
 from ccdtasks.errors import Conflict, Denied, Invalid, NotFound

@@ -26,12 +26,12 @@ from ccdtasks.app import open_core
 from ccdtasks.config import Config, DatabaseConfig, LimitsConfig, PathsConfig, PushoverConfig
 from ccdtasks.core import Core
 from ccdtasks.core.access import SHELL, Actor
-from ccdtasks.core.claims import Claim
-from ccdtasks.core.endings import Outcome
+from ccdtasks.core.ending.endings import Outcome
+from ccdtasks.core.ending.interventions import Answer
 from ccdtasks.core.facts import MODEL_AUTH
-from ccdtasks.core.interventions import Answer
-from ccdtasks.core.moves import Lost
-from ccdtasks.core.pushqueue import Outgoing
+from ccdtasks.core.phone.pushqueue import Outgoing
+from ccdtasks.core.records.moves import Lost
+from ccdtasks.core.runs.claims import Claim
 from ccdtasks.db.enums import ArtifactKind, Reason, RunStatus
 from ccdtasks.db.models import Profile, TaskRun
 from ccdtasks.errors import Conflict, Denied, Invalid, LimitReached, NotFound

@@ -13,11 +13,11 @@ from sqlalchemy import delete, select, update
 
 from ccdtasks.core import Core
 from ccdtasks.core.access import SHELL
-from ccdtasks.core.claims import Claim
-from ccdtasks.core.counting import count_run
-from ccdtasks.core.endings import Outcome
-from ccdtasks.core.histogram import add_to, bar_of, percentile
-from ccdtasks.core.sums import STEPS_KEPT
+from ccdtasks.core.ending.endings import Outcome
+from ccdtasks.core.records.counting import count_run
+from ccdtasks.core.records.histogram import add_to, bar_of, percentile
+from ccdtasks.core.records.sums import STEPS_KEPT
+from ccdtasks.core.runs.claims import Claim
 from ccdtasks.db.enums import Reason, RunStatus
 from ccdtasks.db.models import MetricRollup, RunValue, Task, TaskRun
 from ccdtasks.errors import Denied, NotFound

@@ -6,8 +6,8 @@ import csv
 import io
 
 from ccdtasks.core import Core
-from ccdtasks.core.metrictables import period_rows, run_rows, series_rows
-from ccdtasks.core.tables import csv_text
+from ccdtasks.core.figures.metrictables import period_rows, run_rows, series_rows
+from ccdtasks.core.outcome.tables import csv_text
 from tests.clock import MoveableClock
 from tests.people import ANN
 from tests.stories import completed, lines, running

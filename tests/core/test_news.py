@@ -10,9 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ccdtasks.core import Core
-from ccdtasks.core.changes import compare, stored_changes
-from ccdtasks.core.results import read_result
-from ccdtasks.core.rules import judge
+from ccdtasks.core.outcome.changes import compare, stored_changes
+from ccdtasks.core.outcome.results import read_result
+from ccdtasks.core.outcome.rules import judge
 from ccdtasks.db.enums import ArtifactKind, Reason, RunStatus
 from ccdtasks.errors import CcdError
 from tests.clock import MoveableClock

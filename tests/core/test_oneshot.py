@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from ccdtasks.core.timing import preview, stored_timing, typed_timing
+from ccdtasks.core.calendar.timing import preview, stored_timing, typed_timing
 from ccdtasks.errors import Invalid
 
 BERLIN = ZoneInfo("Europe/Berlin")

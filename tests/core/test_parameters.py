@@ -6,8 +6,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from ccdtasks.core.naming import with_hints
-from ccdtasks.core.parameters import (
+from ccdtasks.core.definition.naming import with_hints
+from ccdtasks.core.definition.parameters import (
     NAME,
     Parameter,
     check_value,
@@ -17,7 +17,7 @@ from ccdtasks.core.parameters import (
     placeholders,
     plain_prompt,
 )
-from ccdtasks.core.values import parse_values
+from ccdtasks.core.definition.values import parse_values
 from ccdtasks.errors import Invalid
 
 SPEC_PROMPT = (

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from ccdtasks.core import Core
-from ccdtasks.core.endings import Outcome
-from ccdtasks.core.patterns import failure_of
+from ccdtasks.core.ending.endings import Outcome
+from ccdtasks.core.records.patterns import failure_of
 from ccdtasks.db.enums import Reason, RunStatus
 from ccdtasks.db.models import TaskRun
 from tests.clock import MoveableClock

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import select
 
 from ccdtasks.core import Core
-from ccdtasks.core.claims import Claim
+from ccdtasks.core.runs.claims import Claim
 from ccdtasks.db.models import Profile
 from tests.people import ANN
 from tests.stories import complete, running

@@ -13,10 +13,10 @@ from sqlalchemy import select
 
 from ccdtasks.config import Config, PushoverConfig
 from ccdtasks.core import Core
-from ccdtasks.core.claims import Claim
-from ccdtasks.core.endings import Outcome
-from ccdtasks.core.interventions import Answer
-from ccdtasks.core.pushes import PushDraft
+from ccdtasks.core.ending.endings import Outcome
+from ccdtasks.core.ending.interventions import Answer
+from ccdtasks.core.phone.pushes import PushDraft
+from ccdtasks.core.runs.claims import Claim
 from ccdtasks.db.enums import Reason, RunStatus
 from ccdtasks.db.models import PushoverNotification, Task
 from ccdtasks.errors import Conflict, Denied, Invalid, NotFound

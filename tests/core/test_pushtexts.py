@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ccdtasks.core.pushtexts import MESSAGE, TITLE, address, clip, plain, tried
+from ccdtasks.core.phone.pushtexts import MESSAGE, TITLE, address, clip, plain, tried
 from tests.clock import MoveableClock
 
 FAMILY = "👨‍👩‍👧‍👦"

@@ -13,9 +13,9 @@ from ccdtasks.app import open_core
 from ccdtasks.config import Config
 from ccdtasks.core import Core
 from ccdtasks.core.access import SYSTEM
-from ccdtasks.core.claims import Claim
 from ccdtasks.core.facts import USAGE_LIMIT
-from ccdtasks.core.queue import WaitsFor
+from ccdtasks.core.runs.claims import Claim
+from ccdtasks.core.runs.queue import WaitsFor
 from ccdtasks.db.enums import Reason, RunStatus, Trigger
 from ccdtasks.errors import Conflict, Denied
 from tests.clock import MoveableClock

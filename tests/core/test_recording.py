@@ -12,9 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ccdtasks.core import Core
-from ccdtasks.core.asking import MAX_REQUESTS
-from ccdtasks.core.claims import Claim
-from ccdtasks.core.guestlog import read_line
+from ccdtasks.core.ending.asking import MAX_REQUESTS
+from ccdtasks.core.outcome.guestlog import read_line
+from ccdtasks.core.runs.claims import Claim
 from ccdtasks.db.enums import MessageType, RunStatus
 from ccdtasks.db.models import RunEvent, Session, TaskRun
 from tests.clock import MoveableClock

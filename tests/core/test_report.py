@@ -6,7 +6,7 @@ import re
 from datetime import UTC, datetime
 from uuid import UUID
 
-from ccdtasks.core.report import Evidence, failure_report
+from ccdtasks.core.runs.report import Evidence, failure_report
 from ccdtasks.db.enums import Reason
 from ccdtasks.db.models import RunEvent, TaskRun
 

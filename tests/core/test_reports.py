@@ -8,11 +8,11 @@ from uuid import uuid4
 import pytest
 
 from ccdtasks.core import Core
-from ccdtasks.core.claims import Claim
-from ccdtasks.core.reports import PAGE_ROWS, Report, ReportWanted, TableView
-from ccdtasks.core.results import read_result
-from ccdtasks.core.resulttables import Order
-from ccdtasks.core.runlog import PAGE_LINES, Wanted
+from ccdtasks.core.outcome.results import read_result
+from ccdtasks.core.outcome.resulttables import Order
+from ccdtasks.core.records.runlog import PAGE_LINES, Wanted
+from ccdtasks.core.runs.claims import Claim
+from ccdtasks.core.runs.reports import PAGE_ROWS, Report, ReportWanted, TableView
 from ccdtasks.db.enums import Reason
 from ccdtasks.db.models import TaskRun
 from ccdtasks.errors import NotFound

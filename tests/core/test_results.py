@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ccdtasks.core.results import Value, read_result, stored_result
-from ccdtasks.core.tables import csv_text
+from ccdtasks.core.outcome.results import Value, read_result, stored_result
+from ccdtasks.core.outcome.tables import csv_text
 from ccdtasks.core.text import clean_json, clean_line, clean_text, clean_url, read_json_object
 from ccdtasks.errors import Invalid
 

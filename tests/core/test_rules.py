@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from ccdtasks.core.changes import Changes, ValueChange
-from ccdtasks.core.results import Alert, Result, Value
-from ccdtasks.core.rules import judge, limit_of, read_rule
+from ccdtasks.core.outcome.changes import Changes, ValueChange
+from ccdtasks.core.outcome.results import Alert, Result, Value
+from ccdtasks.core.outcome.rules import judge, limit_of, read_rule
 from ccdtasks.errors import Invalid
 
 THEN = datetime(2026, 11, 23, 7, tzinfo=UTC)

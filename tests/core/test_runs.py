@@ -13,8 +13,8 @@ from ccdtasks.app import open_core
 from ccdtasks.config import Config
 from ccdtasks.core import Core
 from ccdtasks.core.access import SYSTEM
-from ccdtasks.core.runs import StartedRun
-from ccdtasks.core.tasks import TaskDraft
+from ccdtasks.core.runs.runs import StartedRun
+from ccdtasks.core.tasks.tasks import TaskDraft
 from ccdtasks.db.enums import Delivery, MessageType, RunStatus, Trigger
 from ccdtasks.errors import Conflict, Denied, Invalid, LimitReached, NotFound
 from ccdtasks.events import MessagePending, RunChanged, RunQueued

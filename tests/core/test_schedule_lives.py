@@ -21,8 +21,8 @@ from sqlalchemy import select, update
 from ccdtasks.app import open_core
 from ccdtasks.config import Config, PathsConfig
 from ccdtasks.core import Core, build_core
-from ccdtasks.core.timezones import find_zone
-from ccdtasks.core.timing import stored_timing
+from ccdtasks.core.calendar.timezones import find_zone
+from ccdtasks.core.calendar.timing import stored_timing
 from ccdtasks.db.models import ScheduleHistory, Task, TaskRun
 from ccdtasks.errors import Conflict
 from tests.clock import MoveableClock

@@ -10,7 +10,7 @@ from sqlalchemy import select
 
 from ccdtasks.core import Core
 from ccdtasks.core.access import SHELL
-from ccdtasks.core.schedulelog import said
+from ccdtasks.core.calendar.schedulelog import said
 from ccdtasks.db.models import ScheduleHistory, UserSettings
 from ccdtasks.errors import CcdError, Conflict, Denied, Invalid, NotFound
 from ccdtasks.events import TaskChanged

@@ -11,7 +11,7 @@ from sqlalchemy import text
 
 from ccdtasks.config import Config, PushoverConfig
 from ccdtasks.core import Core
-from ccdtasks.core.settings import read_events
+from ccdtasks.core.phone.settings import read_events
 from ccdtasks.errors import Conflict, Denied, Invalid, Unavailable
 from tests.people import ADMIN, ANN, BOB
 

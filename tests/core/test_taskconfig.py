@@ -9,9 +9,9 @@ import pytest
 
 from ccdtasks.config import Config, DiscordConfig
 from ccdtasks.core.access import SHELL, Access, Actor
-from ccdtasks.core.categories import CATEGORIES, category_name, check_type, infer_type
-from ccdtasks.core.naming import check_name, check_prompt
-from ccdtasks.core.taskconfig import config_row, read_config
+from ccdtasks.core.definition.categories import CATEGORIES, category_name, check_type, infer_type
+from ccdtasks.core.definition.naming import check_name, check_prompt
+from ccdtasks.core.definition.taskconfig import config_row, read_config
 from ccdtasks.db.enums import Effect
 from ccdtasks.errors import Denied, Invalid
 

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import select
 
 from ccdtasks.core import Core
-from ccdtasks.core.tasks import ChannelPlace, TaskDraft
+from ccdtasks.core.tasks.tasks import ChannelPlace, TaskDraft
 from ccdtasks.db.enums import Effect, RunStatus
 from ccdtasks.db.models import DiscordChannel
 from ccdtasks.errors import CcdError, Conflict, Denied, Invalid, NotFound

@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from ccdtasks.core.timezones import complete_zone, find_zone, typed_zone, zone_names
-from ccdtasks.core.timing import preview, typed_timing
+from ccdtasks.core.calendar.timezones import complete_zone, find_zone, typed_zone, zone_names
+from ccdtasks.core.calendar.timing import preview, typed_timing
 from ccdtasks.errors import Invalid
 from ccdtasks.times import local_text
 
@@ -93,7 +93,8 @@ def test_a_timezone_that_is_gone_is_shown_as_utc() -> None:
 
 def test_a_machine_without_timezones_of_its_own_knows_them_all() -> None:
     """A small container image has none: no schedule may rest on them."""
-    code = "from ccdtasks.core.timezones import *; print(typed_zone('europe/berlin').key, len(zone_names()) > 300)"
+    code = "from ccdtasks.core.calendar import timezones as t"
+    code += "; print(t.typed_zone('europe/berlin').key, len(t.zone_names()) > 300)"
     env = {**os.environ, "PYTHONTZPATH": ""}
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["Europe/Berlin", "True"]

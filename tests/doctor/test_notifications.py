@@ -10,7 +10,7 @@ from pydantic import SecretStr
 from ccdtasks.adapters.pushover import Pushover
 from ccdtasks.config import Config, PushoverConfig
 from ccdtasks.core import Core
-from ccdtasks.core.pushes import PushDraft
+from ccdtasks.core.phone.pushes import PushDraft
 from ccdtasks.db.enums import MessageType
 from ccdtasks.doctor.finding import Finding
 from ccdtasks.doctor.notifications import notification_findings

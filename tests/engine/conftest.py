@@ -18,9 +18,9 @@ from ccdtasks.app import open_core
 from ccdtasks.config import ClaudeConfig, Config, LimitsConfig, PathsConfig, PodmanConfig
 from ccdtasks.core import Core
 from ccdtasks.core.access import SHELL
-from ccdtasks.core.runs import RunView
+from ccdtasks.core.runs.runs import RunView
 from ccdtasks.core.states import FINAL
-from ccdtasks.core.tasks import TaskDraft
+from ccdtasks.core.tasks.tasks import TaskDraft
 from ccdtasks.db.enums import Trigger
 from ccdtasks.engine.assembly import open_parts
 from ccdtasks.engine.dispatcher import Dispatcher

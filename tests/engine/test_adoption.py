@@ -10,8 +10,8 @@ import pytest
 from ccdtasks.app import open_core
 from ccdtasks.config import Config
 from ccdtasks.core.access import SHELL
-from ccdtasks.core.runs import RunView
-from ccdtasks.core.tasks import TaskDraft
+from ccdtasks.core.runs.runs import RunView
+from ccdtasks.core.tasks.tasks import TaskDraft
 from ccdtasks.db.enums import Reason, RunStatus
 from ccdtasks.db.models import Session
 from ccdtasks.engine.assembly import open_parts

@@ -11,7 +11,7 @@ from sqlalchemy import select, update
 
 from ccdtasks.adapters.storage import LocalStore
 from ccdtasks.core import Core
-from ccdtasks.core.cleanups import Wanted
+from ccdtasks.core.figures.cleanups import Wanted
 from ccdtasks.db.enums import ArtifactKind
 from ccdtasks.db.models import Cleanup, DiscordThread, TaskRun
 from ccdtasks.engine.bookkeeping import Bookkeeping

@@ -14,10 +14,10 @@ import pytest
 from ccdtasks.adapters.painter import Painter
 from ccdtasks.adapters.storage import LocalStore, Stored
 from ccdtasks.core import Core
-from ccdtasks.core.artifacts import ArtifactDraft
-from ccdtasks.core.claims import Claim
-from ccdtasks.core.cleanups import Wanted
-from ccdtasks.core.trends import Trend, finding
+from ccdtasks.core.figures.cleanups import Wanted
+from ccdtasks.core.records.artifacts import ArtifactDraft
+from ccdtasks.core.runs.claims import Claim
+from ccdtasks.core.runs.trends import Trend, finding
 from ccdtasks.db.enums import ArtifactKind, RunStatus
 from ccdtasks.engine.charting import ChartingLoop, chart_of
 from ccdtasks.engine.keeping import Keeper

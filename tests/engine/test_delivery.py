@@ -13,8 +13,8 @@ from sqlalchemy import select
 from ccdtasks.core import Core
 from ccdtasks.core.access import SHELL
 from ccdtasks.core.outbox import Delivered
-from ccdtasks.core.runs import RunView
-from ccdtasks.core.tasks import TaskDraft
+from ccdtasks.core.runs.runs import RunView
+from ccdtasks.core.tasks.tasks import TaskDraft
 from ccdtasks.db.enums import Delivery, MessageType
 from ccdtasks.db.models import DiscordMessage, TaskRun
 from ccdtasks.engine.delivery import DeliveryLoop, backoff_s

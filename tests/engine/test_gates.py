@@ -12,8 +12,8 @@ from ccdtasks.app import open_core
 from ccdtasks.config import ClaudeConfig, Config, PathsConfig, PodmanConfig, PriceConfig
 from ccdtasks.core import Core
 from ccdtasks.core.access import SHELL
-from ccdtasks.core.claims import Claim
-from ccdtasks.core.tasks import TaskDraft
+from ccdtasks.core.runs.claims import Claim
+from ccdtasks.core.tasks.tasks import TaskDraft
 from ccdtasks.demo.shop import served
 from ccdtasks.engine.assembly import open_parts
 from ccdtasks.engine.gates import Gates

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import select
 
 from ccdtasks.core.access import SHELL
-from ccdtasks.core.tasks import TaskDraft
+from ccdtasks.core.tasks.tasks import TaskDraft
 from ccdtasks.db.enums import ArtifactState, Reason, RunStatus
 from ccdtasks.db.models import Artifact, Task, TaskRun
 from ccdtasks.engine import inputs

@@ -13,9 +13,9 @@ import pytest
 from ccdtasks.adapters.storage import LocalStore
 from ccdtasks.core import Core
 from ccdtasks.core.access import SHELL
-from ccdtasks.core.claims import Claim
-from ccdtasks.core.endings import Outcome
-from ccdtasks.core.tasks import TaskDraft
+from ccdtasks.core.ending.endings import Outcome
+from ccdtasks.core.runs.claims import Claim
+from ccdtasks.core.tasks.tasks import TaskDraft
 from ccdtasks.db.enums import ArtifactKind, ArtifactState, RunStatus
 from ccdtasks.engine.guest import GuestFolder
 from ccdtasks.engine.keeping import Keeper, kind_of, type_of

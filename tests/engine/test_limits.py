@@ -17,7 +17,7 @@ from ccdtasks.config import ClaudeConfig, Config, LimitsConfig, PathsConfig, Pod
 from ccdtasks.core import Core
 from ccdtasks.core.access import SHELL
 from ccdtasks.core.facts import MEMORY, MODEL_AUTH, USAGE_LIMIT, Hold
-from ccdtasks.core.tasks import TaskDraft
+from ccdtasks.core.tasks.tasks import TaskDraft
 from ccdtasks.db.enums import Reason, RunStatus
 from ccdtasks.db.models import TaskRun
 from ccdtasks.demo.shop import served

@@ -10,7 +10,7 @@ from sqlalchemy import select
 
 from ccdtasks.config import Config, PodmanConfig
 from ccdtasks.core.access import SHELL
-from ccdtasks.core.runs import RunView
+from ccdtasks.core.runs.runs import RunView
 from ccdtasks.db.enums import Reason, RunStatus
 from ccdtasks.db.models import Session
 from tests.doubles.podman import misbehaving, podman_service, refusing, stumbling

@@ -14,9 +14,9 @@ from sqlalchemy import select, text
 from ccdtasks.adapters.pushover import Pushover
 from ccdtasks.config import Config, DiscordConfig, PushoverConfig
 from ccdtasks.core import Core
-from ccdtasks.core.claims import Claim
-from ccdtasks.core.interventions import Answer
-from ccdtasks.core.pushes import PushDraft
+from ccdtasks.core.ending.interventions import Answer
+from ccdtasks.core.phone.pushes import PushDraft
+from ccdtasks.core.runs.claims import Claim
 from ccdtasks.db.enums import Reason
 from ccdtasks.db.models import PushoverNotification
 from ccdtasks.engine.pushing import PushingLoop, pause_after

@@ -13,7 +13,7 @@ from sqlalchemy import select
 
 from ccdtasks.adapters.containers import ContainerSpec
 from ccdtasks.config import Config, PodmanConfig
-from ccdtasks.core.runs import RunView
+from ccdtasks.core.runs.runs import RunView
 from ccdtasks.db.enums import RunStatus
 from ccdtasks.db.models import Profile
 from ccdtasks.engine.folder import RunFolders

@@ -13,7 +13,7 @@ import pytest
 
 from ccdtasks.config import Config
 from ccdtasks.core.access import SHELL
-from ccdtasks.core.runs import RunView
+from ccdtasks.core.runs.runs import RunView
 from ccdtasks.db.enums import ArtifactKind, ArtifactState, Reason, RunStatus
 from ccdtasks.engine.dispatcher import available_memory_mib
 from tests.engine.conftest import PLANTED_KEY, Engine, running_engine

@@ -11,8 +11,8 @@ import pytest
 from ccdtasks.app import open_core
 from ccdtasks.config import Config
 from ccdtasks.core.access import SHELL
-from ccdtasks.core.interventions import Answer
-from ccdtasks.core.runs import RunView
+from ccdtasks.core.ending.interventions import Answer
+from ccdtasks.core.runs.runs import RunView
 from ccdtasks.db.enums import RunStatus
 from tests.engine.conftest import Engine, running_engine
 

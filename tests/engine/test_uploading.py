@@ -21,8 +21,8 @@ from ccdtasks.app import open_core
 from ccdtasks.config import Config, PathsConfig, StorageConfig
 from ccdtasks.core import Core
 from ccdtasks.core.access import SHELL
-from ccdtasks.core.endings import Outcome
-from ccdtasks.core.tasks import TaskDraft
+from ccdtasks.core.ending.endings import Outcome
+from ccdtasks.core.tasks.tasks import TaskDraft
 from ccdtasks.db.enums import ArtifactKind, ArtifactState, Reason, RunStatus
 from ccdtasks.db.models import Artifact, DiscordMessage
 from ccdtasks.engine.assembly import open_keeper

@@ -24,10 +24,10 @@ from ccdtasks.adapters.podman import Podman
 from ccdtasks.app import serve
 from ccdtasks.config import load_config
 from ccdtasks.core import Core
-from ccdtasks.core.claims import Claims
-from ccdtasks.core.firing import Firing
-from ccdtasks.core.interventions import Interventions
-from ccdtasks.core.trends import Charting
+from ccdtasks.core.due.firing import Firing
+from ccdtasks.core.ending.interventions import Interventions
+from ccdtasks.core.runs.claims import Claims
+from ccdtasks.core.runs.trends import Charting
 from ccdtasks.engine.folder import RunFolders
 from ccdtasks.engine.gates import Gates
 from ccdtasks.engine.keeping import Keeper

@@ -23,9 +23,9 @@ from ccdtasks.app import open_core
 from ccdtasks.config import load_config
 from ccdtasks.core import Core
 from ccdtasks.core.access import SHELL
-from ccdtasks.core.runs import RunView
+from ccdtasks.core.runs.runs import RunView
 from ccdtasks.core.states import FINAL
-from ccdtasks.core.tasks import TaskDraft
+from ccdtasks.core.tasks.tasks import TaskDraft
 from tests.journeys.serve_with_crashes import run_forked
 from tests.surface.repository import ROOT
 

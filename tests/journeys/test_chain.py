@@ -13,8 +13,8 @@ from sqlalchemy import select
 
 from ccdtasks.core import Core
 from ccdtasks.core.access import SHELL
-from ccdtasks.core.chains import KEY
-from ccdtasks.core.tasks import TaskDraft
+from ccdtasks.core.ending.chains import KEY
+from ccdtasks.core.tasks.tasks import TaskDraft
 from ccdtasks.db.enums import RunStatus
 from ccdtasks.db.models import DiscordMessage, TaskRun
 from tests.doubles.messages_api import Use, say

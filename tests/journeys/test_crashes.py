@@ -19,10 +19,10 @@ from sqlalchemy import select, text
 from ccdtasks.adapters.podman import Podman
 from ccdtasks.core import Core
 from ccdtasks.core.access import SHELL
+from ccdtasks.core.ending.interventions import Answer
 from ccdtasks.core.facts import MODEL_AUTH
-from ccdtasks.core.interventions import Answer
-from ccdtasks.core.runs import RunView
-from ccdtasks.core.tasks import TaskDraft
+from ccdtasks.core.runs.runs import RunView
+from ccdtasks.core.tasks.tasks import TaskDraft
 from ccdtasks.db.enums import ArtifactKind, Reason, RunStatus, Trigger
 from ccdtasks.db.models import DiscordMessage, Session
 from ccdtasks.demo.shop import served

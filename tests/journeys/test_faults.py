@@ -25,8 +25,8 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from ccdtasks.config import ClaudeConfig, Config, DatabaseConfig, LimitsConfig, PathsConfig, PodmanConfig
 from ccdtasks.core.access import SHELL
-from ccdtasks.core.runs import RunView
-from ccdtasks.core.tasks import TaskDraft
+from ccdtasks.core.runs.runs import RunView
+from ccdtasks.core.tasks.tasks import TaskDraft
 from ccdtasks.db.enums import ArtifactState, Reason, RunStatus, Trigger
 from ccdtasks.db.models import DiscordMessage, ScheduleHistory, TaskRun
 from ccdtasks.engine.clockwork import Clockwork

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from ccdtasks.core.access import SHELL
-from ccdtasks.core.runs import RunView
+from ccdtasks.core.runs.runs import RunView
 from ccdtasks.db.enums import Reason, RunStatus
 from ccdtasks.demo.shop import Shop, served
 from tests.doubles.messages_api import Line, MessagesApi, Refuse, Reply, Text, Use, say

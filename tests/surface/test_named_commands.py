@@ -15,7 +15,7 @@ from ccdtasks.bot.commands import COMMANDS
 from ccdtasks.cli.root import VERBS, cli
 from ccdtasks.cli.wording import VERBS as WORDS
 from ccdtasks.cli.wording import in_the_shell
-from ccdtasks.core.fields import SETTINGS
+from ccdtasks.core.definition.fields import SETTINGS
 from tests.surface.repository import ROOT, files
 
 _COMMAND = re.compile(r"(?<![\w/.:}-])/((?:task|session|template|chain|run)(?:-[a-z]+)+|settings)(?![\w/-])")

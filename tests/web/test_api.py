@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ccdtasks.core.access import SHELL
-from ccdtasks.core.tasks import TaskDraft
+from ccdtasks.core.tasks.tasks import TaskDraft
 from tests.web.conftest import ALICE, BOB, Site
 
 

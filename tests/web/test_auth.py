@@ -11,7 +11,7 @@ import pytest
 from ccdtasks.config import ServerConfig
 from ccdtasks.core import Core
 from ccdtasks.core.access import SHELL
-from ccdtasks.core.tasks import TaskDraft
+from ccdtasks.core.tasks.tasks import TaskDraft
 from ccdtasks.core.vault import BadLink, ExpiredLink
 from tests.clock import MoveableClock
 from tests.web.conftest import ALICE, BOB, Site

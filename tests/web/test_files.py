@@ -13,9 +13,9 @@ import aiohttp
 import pytest
 
 from ccdtasks.core.access import SHELL
-from ccdtasks.core.artifacts import ArtifactDraft
-from ccdtasks.core.endings import Outcome
-from ccdtasks.core.tasks import TaskDraft
+from ccdtasks.core.ending.endings import Outcome
+from ccdtasks.core.records.artifacts import ArtifactDraft
+from ccdtasks.core.tasks.tasks import TaskDraft
 from ccdtasks.db.enums import ArtifactKind, ArtifactState, Reason, RunStatus
 from ccdtasks.db.models import Artifact
 from ccdtasks.engine.keeping import ArtifactStore

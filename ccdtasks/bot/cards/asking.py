@@ -11,9 +11,9 @@ from ccdtasks.bot.cards.card import Button, Card, join
 from ccdtasks.bot.cards.result import stop
 from ccdtasks.bot.cards.run import person, stamp
 from ccdtasks.bot.cards.status import GREEN, GREY, LOOKS
-from ccdtasks.core.asking import ENDED, QUESTION
-from ccdtasks.core.interventions import Asked
-from ccdtasks.core.runs import RunView
+from ccdtasks.core.ending.asking import ENDED, QUESTION
+from ccdtasks.core.ending.interventions import Asked
+from ccdtasks.core.runs.runs import RunView
 from ccdtasks.db.enums import RunStatus
 
 _CHOICES_MAX = 22

@@ -9,8 +9,8 @@ from ccdtasks.bot.cards import figures
 from ccdtasks.bot.cards.card import Button, Card, join
 from ccdtasks.bot.cards.run import stamp
 from ccdtasks.bot.cards.status import AMBER, BLUE, GREEN
-from ccdtasks.core.cleanups import Plan
-from ccdtasks.core.removal import Rule
+from ccdtasks.core.figures.cleanups import Plan
+from ccdtasks.core.records.removal import Rule
 from ccdtasks.db.models import Task
 from ccdtasks.times import size_text
 

@@ -9,7 +9,7 @@ from typing import Any
 from ccdtasks.bot import text
 from ccdtasks.bot.cards.card import Card, File, join
 from ccdtasks.bot.cards.status import BLUE, GREEN
-from ccdtasks.core.definitions import Copied
+from ccdtasks.core.tasks.definitions import Copied
 
 
 def made(copied: Copied, channel_id: str) -> Card:

@@ -10,9 +10,9 @@ from ccdtasks.bot import text
 from ccdtasks.bot.cards.card import Button, Card, File, join
 from ccdtasks.bot.cards.result import report
 from ccdtasks.bot.cards.status import BLUE, GREEN, GREY, LOOKS, RED, look_of
-from ccdtasks.core.chains import ChainRow, ChainView
-from ccdtasks.core.dependencies import Added, Tree, TreeEdge, TreeTask
-from ccdtasks.core.outline import extent, outline, together
+from ccdtasks.core.ending.chains import ChainRow, ChainView
+from ccdtasks.core.tasks.dependencies import Added, Tree, TreeEdge, TreeTask
+from ccdtasks.core.tasks.outline import extent, outline, together
 from ccdtasks.db.enums import RunStatus
 from ccdtasks.times import duration_text
 

@@ -11,9 +11,9 @@ from ccdtasks.bot.cards import figures
 from ccdtasks.bot.cards.card import Button, Card, join
 from ccdtasks.bot.cards.result import log, report, source
 from ccdtasks.bot.cards.status import GREY, LOOKS, look_of
-from ccdtasks.core.changes import stored_changes
-from ccdtasks.core.reports import Report, Try
-from ccdtasks.core.resulttables import Outline, Rows
+from ccdtasks.core.outcome.changes import stored_changes
+from ccdtasks.core.outcome.resulttables import Outline, Rows
+from ccdtasks.core.runs.reports import Report, Try
 from ccdtasks.db.models import TaskRun
 from ccdtasks.times import duration_text, size_text
 

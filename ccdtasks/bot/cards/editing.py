@@ -9,8 +9,8 @@ from ccdtasks.bot import text
 from ccdtasks.bot.cards.card import Card, File, join
 from ccdtasks.bot.cards.status import BLUE, GREEN, GREY
 from ccdtasks.config import Config
-from ccdtasks.core.editing import Change, Edited
-from ccdtasks.core.fields import fields_of, parameter_names, shown, unset_text, value_of
+from ccdtasks.core.definition.fields import fields_of, parameter_names, shown, unset_text, value_of
+from ccdtasks.core.tasks.editing import Change, Edited
 from ccdtasks.db.models import Task
 
 _SHOWN = 12

@@ -8,8 +8,8 @@ from typing import Any
 from ccdtasks import amounts
 from ccdtasks.amounts import amount_text, cell_text
 from ccdtasks.bot import text
-from ccdtasks.core.results import Alert, Value
-from ccdtasks.core.resulttables import Rows
+from ccdtasks.core.outcome.results import Alert, Value
+from ccdtasks.core.outcome.resulttables import Rows
 from ccdtasks.db.models import TaskRun
 from ccdtasks.times import duration_text, size_text
 

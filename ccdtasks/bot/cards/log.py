@@ -9,7 +9,7 @@ from ccdtasks.amounts import counted
 from ccdtasks.bot import text
 from ccdtasks.bot.cards.card import Card, File, join
 from ccdtasks.bot.cards.status import look_of
-from ccdtasks.core.runs import RunView
+from ccdtasks.core.runs.runs import RunView
 from ccdtasks.db.models import RunEvent
 from ccdtasks.times import size_text
 

@@ -9,12 +9,12 @@ from ccdtasks.bot.cards import figures
 from ccdtasks.bot.cards.card import Button, Card, File, join
 from ccdtasks.bot.cards.status import AMBER, BLUE, GREEN, GREY, RED
 from ccdtasks.bot.cards.task import run_line
-from ccdtasks.core.metrics import Period, Report, Series, Timeframe
-from ccdtasks.core.metrictables import failures_text, period_rows, series_rows
+from ccdtasks.core.figures.metrics import Period, Report, Series, Timeframe
+from ccdtasks.core.figures.metrictables import failures_text, period_rows, series_rows
+from ccdtasks.core.outcome.tables import csv_text
 from ccdtasks.core.pages import Page
-from ccdtasks.core.runs import RunRow
-from ccdtasks.core.sums import Sums
-from ccdtasks.core.tables import csv_text
+from ccdtasks.core.records.sums import Sums
+from ccdtasks.core.runs.runs import RunRow
 from ccdtasks.db.models import Task
 from ccdtasks.times import duration_text, size_text
 

@@ -10,8 +10,8 @@ from ccdtasks.bot.cards.card import Button, Card, join, ordinal
 from ccdtasks.bot.cards.run import hold_line, person, stamp
 from ccdtasks.bot.cards.status import AMBER, BLUE, GREEN, GREY
 from ccdtasks.core.facts import Hold
-from ccdtasks.core.queue import QueuePage, Waiting, WaitsFor
-from ccdtasks.core.runs import RunView
+from ccdtasks.core.runs.queue import QueuePage, Waiting, WaitsFor
+from ccdtasks.core.runs.runs import RunView
 from ccdtasks.db.models import Task, TaskRun
 
 PAGE = 10

@@ -11,9 +11,9 @@ from ccdtasks.bot import text
 from ccdtasks.bot.cards import figures
 from ccdtasks.bot.cards.card import Button, Card, join
 from ccdtasks.bot.cards.status import look_of
-from ccdtasks.core.changes import stored_changes, unchanged_text
-from ccdtasks.core.results import SUMMARY_SHOWN
-from ccdtasks.core.runs import RunView
+from ccdtasks.core.outcome.changes import stored_changes, unchanged_text
+from ccdtasks.core.outcome.results import SUMMARY_SHOWN
+from ccdtasks.core.runs.runs import RunView
 from ccdtasks.db.enums import ArtifactKind
 from ccdtasks.db.models import Artifact, TaskRun
 

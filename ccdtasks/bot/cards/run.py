@@ -26,9 +26,9 @@ from ccdtasks.bot.cards.result import (
 )
 from ccdtasks.bot.cards.status import ADVICE, LOOKS, look_of
 from ccdtasks.core.facts import Hold
-from ccdtasks.core.reasons import RETRIED
-from ccdtasks.core.report import REPORT
-from ccdtasks.core.runs import RunView
+from ccdtasks.core.records.reasons import RETRIED
+from ccdtasks.core.runs.report import REPORT
+from ccdtasks.core.runs.runs import RunView
 from ccdtasks.core.states import ACTIVE, FINAL
 from ccdtasks.db.enums import Effect, MessageType, RunStatus, Trigger
 from ccdtasks.db.models import DiscordMessage, TaskRun

@@ -13,10 +13,10 @@ from ccdtasks.bot.cards import figures
 from ccdtasks.bot.cards.card import Card, join
 from ccdtasks.bot.cards.run import stamp
 from ccdtasks.bot.cards.status import AMBER, GREEN, GREY
-from ccdtasks.core import schedulelog
-from ccdtasks.core.dependencies import Follower
-from ccdtasks.core.schedules import Scheduled, Shown
-from ccdtasks.core.timing import words_of
+from ccdtasks.core.calendar import schedulelog
+from ccdtasks.core.calendar.timing import words_of
+from ccdtasks.core.tasks.dependencies import Follower
+from ccdtasks.core.tasks.schedules import Scheduled, Shown
 from ccdtasks.db.models import ScheduleHistory, Task
 from ccdtasks.times import local_text
 

@@ -6,8 +6,8 @@ from ccdtasks.amounts import listed
 from ccdtasks.bot import text
 from ccdtasks.bot.cards.card import Card, join
 from ccdtasks.bot.cards.status import AMBER, BLUE, GREEN, GREY, RED
-from ccdtasks.core.pushes import EMERGENCY
-from ccdtasks.core.settings import PRIORITIES, Preferences
+from ccdtasks.core.phone.pushes import EMERGENCY
+from ccdtasks.core.phone.settings import PRIORITIES, Preferences
 from ccdtasks.db.models import PushoverNotification
 from ccdtasks.times import duration_text
 

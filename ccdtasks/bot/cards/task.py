@@ -11,11 +11,11 @@ from ccdtasks.bot.cards import figures, schedule
 from ccdtasks.bot.cards.card import Button, Card, join, ordinal
 from ccdtasks.bot.cards.run import hold_line, stamp
 from ccdtasks.bot.cards.status import AMBER, BLUE, GREEN, GREY, LOOKS, look_of
-from ccdtasks.core.breakage import Breakage
+from ccdtasks.core.ending.breakage import Breakage
 from ccdtasks.core.pages import Page
-from ccdtasks.core.runs import Overview, RunRow, StartedRun
+from ccdtasks.core.runs.runs import Overview, RunRow, StartedRun
 from ccdtasks.core.states import BY_INTEREST, FINAL
-from ccdtasks.core.tasks import TaskRow
+from ccdtasks.core.tasks.tasks import TaskRow
 from ccdtasks.db.models import Task, TaskRun
 from ccdtasks.times import duration_text
 

@@ -11,7 +11,7 @@ from ccdtasks.bot import cards
 from ccdtasks.bot.access import actor_of
 from ccdtasks.bot.messages import reply
 from ccdtasks.bot.params import TaskName, complete_cleanup
-from ccdtasks.core.cleanups import Wanted
+from ccdtasks.core.figures.cleanups import Wanted
 
 if TYPE_CHECKING:
     from ccdtasks.bot.client import Bot

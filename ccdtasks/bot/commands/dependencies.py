@@ -12,7 +12,7 @@ from ccdtasks.bot.access import actor_of
 from ccdtasks.bot.messages import reply
 from ccdtasks.bot.params import TaskName, Values, complete_task
 from ccdtasks.bot.pictures import picture_of
-from ccdtasks.core.dependencies import Mode
+from ccdtasks.core.tasks.dependencies import Mode
 
 if TYPE_CHECKING:
     from ccdtasks.bot.client import Bot

@@ -12,8 +12,8 @@ from ccdtasks.bot.access import actor_of
 from ccdtasks.bot.editing import change, field_form, settings_form
 from ccdtasks.bot.messages import reply
 from ccdtasks.bot.params import TaskName, complete_field, complete_task, complete_value
-from ccdtasks.core.fields import find_field, parameter_names
-from ccdtasks.core.settingsjson import settings, settings_text
+from ccdtasks.core.definition.fields import find_field, parameter_names
+from ccdtasks.core.tasks.settingsjson import settings, settings_text
 from ccdtasks.errors import Invalid
 
 if TYPE_CHECKING:

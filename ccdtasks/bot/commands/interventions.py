@@ -11,7 +11,7 @@ from ccdtasks.bot import text
 from ccdtasks.bot.access import actor_of
 from ccdtasks.bot.answering import tell
 from ccdtasks.bot.params import RunId
-from ccdtasks.core.interventions import MAX_TEXT, Answer
+from ccdtasks.core.ending.interventions import MAX_TEXT, Answer
 
 if TYPE_CHECKING:
     from ccdtasks.bot.client import Bot

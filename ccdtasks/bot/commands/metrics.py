@@ -12,7 +12,7 @@ from ccdtasks.bot.access import actor_of
 from ccdtasks.bot.charted import reply_charted
 from ccdtasks.bot.messages import reply
 from ccdtasks.bot.params import TaskName, complete_task
-from ccdtasks.core.metrics import Timeframe
+from ccdtasks.core.figures.metrics import Timeframe
 
 if TYPE_CHECKING:
     from ccdtasks.bot.client import Bot

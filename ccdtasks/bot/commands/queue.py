@@ -11,7 +11,7 @@ from ccdtasks.bot import cards
 from ccdtasks.bot.access import actor_of
 from ccdtasks.bot.messages import reply
 from ccdtasks.bot.params import RunId, Values, complete_failed, complete_waiting
-from ccdtasks.core.queue import MOVE_MAX
+from ccdtasks.core.runs.queue import MOVE_MAX
 
 if TYPE_CHECKING:
     from ccdtasks.bot.client import Bot

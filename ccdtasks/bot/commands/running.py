@@ -13,8 +13,8 @@ from ccdtasks.bot.forms import ask_missing, start
 from ccdtasks.bot.messages import reply
 from ccdtasks.bot.params import RunId, TaskName, Values, complete_run, complete_task, complete_values
 from ccdtasks.bot.views import log_of
-from ccdtasks.core.parameters import from_rows, missing
-from ccdtasks.core.values import parse_values
+from ccdtasks.core.definition.parameters import from_rows, missing
+from ccdtasks.core.definition.values import parse_values
 
 if TYPE_CHECKING:
     from ccdtasks.bot.client import Bot

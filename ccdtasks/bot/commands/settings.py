@@ -12,8 +12,8 @@ from ccdtasks.bot import cards
 from ccdtasks.bot.access import actor_of
 from ccdtasks.bot.messages import reply
 from ccdtasks.bot.params import complete_timezone
-from ccdtasks.core.pushes import EVENTS
-from ccdtasks.core.settings import PRIORITIES, SOUNDS
+from ccdtasks.core.phone.pushes import EVENTS
+from ccdtasks.core.phone.settings import PRIORITIES, SOUNDS
 
 if TYPE_CHECKING:
     from ccdtasks.bot.client import Bot

@@ -11,8 +11,8 @@ from ccdtasks.bot import cards
 from ccdtasks.bot.access import actor_of
 from ccdtasks.bot.messages import reply
 from ccdtasks.bot.params import TaskName, complete_task
-from ccdtasks.core.categories import CATEGORIES
-from ccdtasks.core.tasks import TaskDraft, TaskFilter
+from ccdtasks.core.definition.categories import CATEGORIES
+from ccdtasks.core.tasks.tasks import TaskDraft, TaskFilter
 
 if TYPE_CHECKING:
     from ccdtasks.bot.client import Bot

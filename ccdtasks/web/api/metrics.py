@@ -7,11 +7,11 @@ from typing import Any, cast, get_args
 
 from aiohttp import web
 
-from ccdtasks.core.metrics import Timeframe
-from ccdtasks.core.metrictables import period_rows, report_shape, run_rows, series_rows, series_shape
-from ccdtasks.core.results import Table
-from ccdtasks.core.shapes import run_row_shape
-from ccdtasks.core.tables import csv_text
+from ccdtasks.core.figures.metrics import Timeframe
+from ccdtasks.core.figures.metrictables import period_rows, report_shape, run_rows, series_rows, series_shape
+from ccdtasks.core.outcome.results import Table
+from ccdtasks.core.outcome.tables import csv_text
+from ccdtasks.core.runs.shapes import run_row_shape
 from ccdtasks.errors import Invalid
 from ccdtasks.web.api.asking import answer, answer_page, limit_in
 from ccdtasks.web.auth import actor_of

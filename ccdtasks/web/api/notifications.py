@@ -7,8 +7,8 @@ from typing import Any, TypeVar
 
 from aiohttp import web
 
-from ccdtasks.core.pushes import PushDraft
-from ccdtasks.core.shapes import push_shape
+from ccdtasks.core.phone.pushes import PushDraft
+from ccdtasks.core.runs.shapes import push_shape
 from ccdtasks.errors import Invalid
 from ccdtasks.web.api.asking import answer, body_of
 from ccdtasks.web.auth import actor_of, id_in

@@ -9,7 +9,7 @@ from aiohttp import web
 
 from ccdtasks.core import Core
 from ccdtasks.core.pages import Page
-from ccdtasks.core.shapes import event_shape, file_shape, run_row_shape, run_shape
+from ccdtasks.core.runs.shapes import event_shape, file_shape, run_row_shape, run_shape
 from ccdtasks.db.enums import RunStatus
 from ccdtasks.db.models import Artifact
 from ccdtasks.errors import Invalid

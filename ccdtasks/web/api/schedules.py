@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from ccdtasks.core.shapes import preview_shape, schedule_shape, shown_shape, task_shape
+from ccdtasks.core.runs.shapes import preview_shape, schedule_shape, shown_shape, task_shape
 from ccdtasks.errors import Invalid
 from ccdtasks.web.api.asking import answer, body_of, flag_in, limit_in, text_in, texts_in
 from ccdtasks.web.auth import actor_of

@@ -6,8 +6,8 @@ from typing import cast, get_args
 
 from aiohttp import web
 
-from ccdtasks.core.shapes import edited_shape, task_row_shape, task_shape
-from ccdtasks.core.tasks import TaskDraft, TaskFilter
+from ccdtasks.core.runs.shapes import edited_shape, task_row_shape, task_shape
+from ccdtasks.core.tasks.tasks import TaskDraft, TaskFilter
 from ccdtasks.errors import Invalid
 from ccdtasks.web.api.asking import answer, answer_page, body_of, flag_in, limit_in, object_in, text_in
 from ccdtasks.web.auth import actor_of

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from urllib.parse import urlencode
 
-from ccdtasks.core.reports import ReportWanted, TableView
-from ccdtasks.core.resulttables import Order
-from ccdtasks.core.runlog import KINDS, MAX_WORDS, Wanted
+from ccdtasks.core.outcome.resulttables import Order
+from ccdtasks.core.records.runlog import KINDS, MAX_WORDS, Wanted
+from ccdtasks.core.runs.reports import ReportWanted, TableView
 
 _TABLE = re.compile(r"table(\d{1,3})\Z")
 _VIEW = re.compile(r"(?:(\d{1,3})([ad]))?(?:-(\d{1,8}))?\Z")

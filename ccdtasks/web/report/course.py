@@ -13,8 +13,8 @@ from zoneinfo import ZoneInfo
 from markupsafe import Markup
 
 from ccdtasks.amounts import amount_text, change_text, unit_text
-from ccdtasks.core.reports import Point
-from ccdtasks.core.results import Value
+from ccdtasks.core.outcome.results import Value
+from ccdtasks.core.runs.reports import Point
 from ccdtasks.web.report.words import Room
 
 WIDTH, HEIGHT = 320, 96

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from ccdtasks.core.report import REPORT
+from ccdtasks.core.runs.report import REPORT
 from ccdtasks.db.enums import ArtifactKind, ArtifactState
 from ccdtasks.db.models import Artifact
 from ccdtasks.times import size_text

@@ -9,8 +9,8 @@ from uuid import UUID
 
 from markupsafe import Markup, escape
 
-from ccdtasks.core.reasons import WORDS
-from ccdtasks.core.reports import Report, Try
+from ccdtasks.core.records.reasons import WORDS
+from ccdtasks.core.runs.reports import Report, Try
 from ccdtasks.core.states import FINAL
 from ccdtasks.db.enums import Reason, RunStatus, Trigger
 from ccdtasks.db.models import TaskRun

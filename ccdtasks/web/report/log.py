@@ -11,8 +11,8 @@ from zoneinfo import ZoneInfo
 from markupsafe import Markup
 
 from ccdtasks.amounts import number_text
-from ccdtasks.core.guestlog import count
-from ccdtasks.core.runlog import KINDS, Line, LogPage
+from ccdtasks.core.outcome.guestlog import count
+from ccdtasks.core.records.runlog import KINDS, Line, LogPage
 from ccdtasks.web.report.address import Address, moment_text
 from ccdtasks.web.report.steps import took_text
 from ccdtasks.web.report.words import Room

@@ -10,8 +10,8 @@ from uuid import UUID
 
 from aiohttp import web
 
-from ccdtasks.core.changes import stored_changes
-from ccdtasks.core.reports import Report
+from ccdtasks.core.outcome.changes import stored_changes
+from ccdtasks.core.runs.reports import Report
 from ccdtasks.core.states import FINAL
 from ccdtasks.core.text import clean_text
 from ccdtasks.db.enums import ArtifactKind, ArtifactState

@@ -8,7 +8,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from ccdtasks.core.guestlog import count
+from ccdtasks.core.outcome.guestlog import count
 from ccdtasks.times import duration_text
 from ccdtasks.web.report.address import Address
 from ccdtasks.web.report.words import Room

@@ -9,9 +9,9 @@ from typing import Literal
 from markupsafe import Markup
 
 from ccdtasks.amounts import cell_text
-from ccdtasks.core.reports import PAGE_ROWS
-from ccdtasks.core.results import Cell
-from ccdtasks.core.resulttables import Order, Rows
+from ccdtasks.core.outcome.results import Cell
+from ccdtasks.core.outcome.resulttables import Order, Rows
+from ccdtasks.core.runs.reports import PAGE_ROWS
 from ccdtasks.core.text import clean_url
 from ccdtasks.web.report.address import Address, view_text
 from ccdtasks.web.report.markup import link_of

@@ -1,0 +1,1 @@
+"""When a schedule's times are: cron, one-shot times, timezones, their words and their history."""

@@ -1,0 +1,1 @@
+"""What a task is made of: its name, parameters, values and settings."""

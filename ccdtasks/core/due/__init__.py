@@ -1,0 +1,1 @@
+"""What schedules owe by now, fired, and the watch over it."""

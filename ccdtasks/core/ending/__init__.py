@@ -1,0 +1,1 @@
+"""How a run ends or waits for a person, and what follows: retries, dependents, chains."""

@@ -1,0 +1,1 @@
+"""Figures over many runs, and what is cleaned up."""

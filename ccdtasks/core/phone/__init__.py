@@ -1,0 +1,1 @@
+"""Pushes to somebody's phone, and what they chose about them."""

@@ -1,0 +1,1 @@
+"""What is written about runs: their moves, events, files, money and sums."""
