@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import case, exists, func, literal_column, or_, select, update
+from sqlalchemy import ColumnElement, SQLColumnExpression, case, exists, func, literal_column, or_, select, update
 from sqlalchemy.engine import CursorResult
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
@@ -25,6 +25,8 @@ from ccdtasks.db.models import DiscordMessage, TaskRun
 from ccdtasks.errors import LimitReached, Unavailable
 from ccdtasks.times import Clock
 
+LONGEST_WAIT = timedelta(hours=1)
+"""Nothing is put off for longer at once. What seems to be was put off before the clock was set back: it is time."""
 _TOO_EARLY = "from before Discord was set up"
 _FAILED: Any = literal_column("'failed'")
 _PENDING: Any = literal_column("'pending'")  # no bound parameter, so that SQLite may use the partial index
@@ -183,7 +185,7 @@ class Outbox:
             select(message)
             .where(
                 message.state == _PENDING,
-                or_(message.next_attempt_at.is_(None), message.next_attempt_at <= self._clock.now()),
+                may_be_tried(message.next_attempt_at, self._clock.now()),
                 or_(message.delivered_revision > 0, ~is_behind),
             )
             .order_by(message.created_at, message.position)
@@ -236,7 +238,7 @@ class Outbox:
         await self._settle(
             row,
             attempts=DiscordMessage.attempts + 1,
-            next_attempt_at=self._clock.now() + timedelta(seconds=after_s),
+            next_attempt_at=self._clock.now() + min(timedelta(seconds=after_s), LONGEST_WAIT),
             last_error=error[:1000],
         )
 
@@ -258,6 +260,11 @@ class Outbox:
     async def _settle(self, row: DiscordMessage, **values: Any) -> None:
         async with self._db.write() as session:
             await session.execute(update(DiscordMessage).where(DiscordMessage.id == row.id).values(**values))
+
+
+def may_be_tried(next_attempt_at: SQLColumnExpression[datetime | None], now: datetime) -> ColumnElement[bool]:
+    """Whether what was put off until then may be tried again."""
+    return or_(next_attempt_at.is_(None), next_attempt_at <= now, next_attempt_at > now + LONGEST_WAIT)
 
 
 def _unless_newer(row: DiscordMessage, state: Delivery) -> Any:

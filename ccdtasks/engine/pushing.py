@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from ccdtasks.adapters.pushover import CONNECTIONS, NoAnswer, Push, Pushover, Quota, Spent
 from ccdtasks.core import Core
@@ -27,7 +27,7 @@ _LOOK_EVERY_S = 3.0
 _SHORTEST_PAUSE_S = 5.0
 _LONGEST_PAUSE_S = 300.0
 _TOO_OLD = timedelta(days=1)
-_SHUT = timedelta(hours=1)
+_SHUT_S = 3600.0
 _OFTEN = timedelta(minutes=10)
 _POLL_S, _LATER_POLL_S = 10.0, 30.0
 _SURELY_OVER = timedelta(minutes=5)
@@ -41,9 +41,9 @@ class PushingLoop:
         self._queue = core.push_queue
         self._pushover = pushover
         self._slots = asyncio.Semaphore(CONNECTIONS)
-        self._away_until: datetime | None = None
+        self._away_until_s = 0.0
         self._refusal: CcdError | None = None
-        self._asked_again_at = core.clock.now()
+        self._ask_again_s = core.clock.monotonic_s()
 
     async def run(self) -> None:
         """Sends until cancelled."""
@@ -127,7 +127,7 @@ class PushingLoop:
         row = push.row
         if isinstance(error, Unavailable):
             pause_s = pause_after(row.attempts)
-            self._away_until = self._core.clock.now() + timedelta(seconds=_SHORTEST_PAUSE_S)
+            self._away_until_s = self._core.clock.monotonic_s() + _SHORTEST_PAUSE_S
             await self._queue.put_off(push, pause_s, error.message, is_open=isinstance(error, NoAnswer))
             self._core.counters.add("pushes", outcome="put_off")
             return False
@@ -150,7 +150,7 @@ class PushingLoop:
         """While Pushover refuses us as a whole, pushes wait; each hour it is asked whether that is over."""
         if self._refusal is None:
             return
-        if self._core.clock.now() >= self._asked_again_at and await self._is_over():
+        if self._core.clock.monotonic_s() >= self._ask_again_s and await self._is_over():
             self._refusal = None
             return
         await self._queue.hold_back(self._refusal.message, self._refusal.hint or "look at pushover.net")
@@ -160,7 +160,7 @@ class PushingLoop:
         try:
             quota = await self._pushover.quota()
         except Unavailable:
-            self._away_until = self._core.clock.now() + timedelta(seconds=_SHORTEST_PAUSE_S)
+            self._away_until_s = self._core.clock.monotonic_s() + _SHORTEST_PAUSE_S
             return False
         except CcdError as error:
             self._refuse(error)
@@ -172,9 +172,10 @@ class PushingLoop:
 
     def _refuse(self, error: CcdError) -> None:
         """Asks Pushover nothing for an hour: many refused requests get our address blocked."""
-        self._asked_again_at = self._core.clock.now() + _SHUT
+        wait_s = _SHUT_S
         if isinstance(error, Spent) and error.reset_at is not None:
-            self._asked_again_at = min(self._asked_again_at, error.reset_at)
+            wait_s = min(wait_s, (error.reset_at - self._core.clock.now()).total_seconds())
+        self._ask_again_s = self._core.clock.monotonic_s() + wait_s
         self._refusal = error
 
     async def _follow(self, row: PushoverNotification) -> None:
@@ -191,7 +192,7 @@ class PushingLoop:
             await (self._queue.cancelled(row) if row.withdrawn_at else self._queue.expired(row))
         except CcdError as error:
             if isinstance(error, Unavailable):
-                self._away_until = self._core.clock.now() + timedelta(seconds=_SHORTEST_PAUSE_S)
+                self._away_until_s = self._core.clock.monotonic_s() + _SHORTEST_PAUSE_S
             await (self._queue.expired(row) if is_over else self._queue.still_rings(row, _LATER_POLL_S))
         else:
             if found.acknowledged_at is not None:
@@ -202,7 +203,7 @@ class PushingLoop:
                 await self._queue.still_rings(row, _POLL_S if age < _OFTEN else _LATER_POLL_S)
 
     def _is_away(self) -> bool:
-        return self._away_until is not None and self._core.clock.now() < self._away_until
+        return self._core.clock.monotonic_s() < self._away_until_s
 
 
 def pause_after(attempts: int) -> float:

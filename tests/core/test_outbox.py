@@ -69,6 +69,19 @@ async def test_an_unsent_message_holds_back_its_thread_and_no_other(core: Core, 
     assert await _keys(core) == ["opening", "card"]
 
 
+async def test_a_clock_that_is_set_back_puts_nothing_off_for_longer(core: Core, clock: MoveableClock) -> None:
+    await queue(core, "one")
+    (first,) = await core.messages.pending()
+    await core.messages.retry_later(first, 86_400, "slow down")  # and nobody can put it off for a day
+    assert await _keys(core) == []
+    clock.set(clock.now() - timedelta(days=1))
+    assert await _keys(core) == ["opening"]
+    await core.messages.retry_later(first, 30, "Discord is away")
+    assert await _keys(core) == []
+    clock.advance(seconds=30)
+    assert await _keys(core) == ["opening"]
+
+
 async def test_edits_hold_back_nothing_and_are_held_back_by_nothing(core: Core) -> None:
     claimed = await running(core)
     await _deliver(core)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -153,6 +154,18 @@ async def test_an_outage_is_waited_out_with_growing_pauses(phone: Phone) -> None
     assert phone.texts == ["fire"]
     assert (await phone.row("fire")).last_error is None, "it was never on its way before"
     phone.server.assert_clean()
+
+
+async def test_a_clock_that_is_set_back_keeps_no_call_from_the_phone(phone: Phone) -> None:
+    await phone.say("fire")
+    await phone.server.go_down()
+    loop = phone.loop()
+    await phone.settle(loop)
+    phone.clock.set(phone.clock.now() - timedelta(days=1))
+    await phone.server.come_back()
+    phone.clock.advance(seconds=10)
+    await phone.settle(loop)
+    assert phone.texts == ["fire"]
 
 
 async def test_what_nobody_takes_for_a_day_is_given_up_and_said(phone: Phone) -> None:

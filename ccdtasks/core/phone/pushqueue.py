@@ -21,7 +21,7 @@ from sqlalchemy.orm import aliased
 
 from ccdtasks.config import Config
 from ccdtasks.core.facts import Facts
-from ccdtasks.core.outbox import Outbox
+from ccdtasks.core.outbox import LONGEST_WAIT, Outbox, may_be_tried
 from ccdtasks.core.phone.pushes import TEST, hash_of
 from ccdtasks.db import Database
 from ccdtasks.db.enums import MessageType
@@ -94,7 +94,7 @@ class PushQueue:
             .outerjoin(TaskRun, TaskRun.id == push.task_run_id)
             .where(
                 push.success.is_(None),
-                or_(push.next_attempt_at.is_(None), push.next_attempt_at <= self._clock.now()),
+                may_be_tried(push.next_attempt_at, self._clock.now()),
                 ~is_behind,
             )
             .order_by(push.created_at, push.id)
@@ -155,7 +155,7 @@ class PushQueue:
         """Puts a push off. `is_open`: nobody knows whether Pushover took it this time."""
         await self._set(
             push.row.id,
-            next_attempt_at=self._clock.now() + timedelta(seconds=after_s),
+            next_attempt_at=self._clock.now() + min(timedelta(seconds=after_s), LONGEST_WAIT),
             last_error=why[:1000] if why else None,
             pushover_response={"open": is_open or push.is_repeat, "held": _was_held(push.row)},
         )
@@ -211,7 +211,7 @@ class PushQueue:
             select(push)
             .where(
                 push.receipt_state == _RINGING,
-                or_(push.next_attempt_at.is_(None), push.next_attempt_at <= self._clock.now()),
+                may_be_tried(push.next_attempt_at, self._clock.now()),
             )
             .order_by(push.created_at)
             .limit(limit)
