@@ -128,15 +128,20 @@ async def test_a_stop_event_ends_the_service_and_frees_the_database(settings: Co
     assert not asyncio.all_tasks() - before - {asyncio.current_task()}
 
 
+def _take_away_a_table(file: Path) -> None:
+    """Beside the event loop, on which the service may be in the middle of a write that ours has to wait for."""
+    with closing(sqlite3.connect(file, timeout=30)) as database, database:
+        database.execute("BEGIN IMMEDIATE")
+        database.execute("ALTER TABLE sessions RENAME TO elsewhere")
+
+
 async def test_a_dead_loop_takes_the_service_down(settings: Config) -> None:
     """Somebody's hand in the database: a table that a loop looks into is gone."""
     ready = asyncio.Event()
     async with asyncio.timeout(60):
         service = asyncio.create_task(serve(settings, on_ready=ready.set))
         await ready.wait()
-        with closing(sqlite3.connect(settings.paths.data_dir / "ccdtasks.db", timeout=60)) as database, database:
-            database.execute("BEGIN IMMEDIATE")  # without it, a write of the service's in between would refuse ours
-            database.execute("ALTER TABLE sessions RENAME TO elsewhere")
+        await asyncio.to_thread(_take_away_a_table, settings.paths.data_dir / "ccdtasks.db")
         with pytest.raises(ExceptionGroup) as caught:
             await service
     assert caught.group_contains(OperationalError, match="no such table")

@@ -152,7 +152,7 @@ async def simcord_bot(core: Core, config: Config, shelf: Shelf) -> Bot:
 
 @pytest.fixture
 async def world(simcord_env: Env, simcord_bot: Bot, core: Core, shelf: Shelf) -> AsyncIterator[World]:
-    simcord_env.settle_timeout = 60  # a picture is drawn by a process of its own, and the machine may be busy
+    simcord_env.settle_timeout = 12  # for charts; aiohttp keeps a connection for 15, which is not waited for
     guild = simcord_env.create_guild(id=GUILD)
     await simcord_env.settle()
     member = guild.me
