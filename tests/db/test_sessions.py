@@ -116,7 +116,7 @@ async def test_a_lock_from_outside_is_waited_out(db: Database) -> None:
     assert await _counter(db) == 1
 
 
-@pytest.mark.parametrize("database_kind", ["postgres"])
+@pytest.mark.parametrize("database_kind", [pytest.param("postgres", marks=pytest.mark.postgres)])
 async def test_a_server_that_was_restarted_is_not_noticed(db: Database) -> None:
     await _zero(db)
     await _counter(db)
