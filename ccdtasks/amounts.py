@@ -43,6 +43,12 @@ def listed(words: Sequence[str], last: str = "and") -> str:
     return f"{', '.join(words[:-1])} {last} {words[-1]}"
 
 
+def some(words: Sequence[str], most: int) -> str:
+    """`a, b and c`, or `a, b and 3 more` where there are more than `most`."""
+    left = len(words) - most
+    return listed([*words[:most], f"{left:,} more"] if left > 0 else words)
+
+
 def cell_text(number: float) -> str:
     """The same for a cell of a table, where four digits are as often a year as a count: `2026`, `12,500`."""
     is_short = isinstance(number, int) and abs(number) < 10_000

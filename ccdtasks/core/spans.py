@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 
-from ccdtasks.core.text import clean_line
+from ccdtasks.core.text import shown
 from ccdtasks.errors import Invalid
 
 _PART = re.compile(r"\s*(?:,|and)?\s*(\d{1,6}(?:\.\d{1,3})?|an?(?=\s))\s*([a-z]+)", re.ASCII | re.IGNORECASE)
@@ -26,19 +26,15 @@ def read_span(typed: str, field: str, hint: str) -> timedelta:
     while rest:
         part = _PART.match(rest)
         if part is None:
-            raise Invalid(field, f"`{_shown(rest)}` is no length of time.", hint)
+            raise Invalid(field, f"`{shown(rest)}` is no length of time.", hint)
         unit = _UNITS.get(part[2].lower())
         if unit is None and _UNEQUAL.match(part[2]):
             raise Invalid(field, "Months and years are not all equally long.", "say it in days or weeks")
         if unit is None:
-            raise Invalid(field, f"`{_shown(part[2])}` is no unit of time.", "use m, h, d or w, as in 2h 30m")
+            raise Invalid(field, f"`{shown(part[2])}` is no unit of time.", "use m, h, d or w, as in 2h 30m")
         if unit in units:
-            raise Invalid(field, f"`{_shown(typed)}` names a unit twice.", hint)
+            raise Invalid(field, f"`{shown(typed)}` names a unit twice.", hint)
         units.add(unit)
         total = min(total + (float(part[1]) if part[1][0].isdigit() else 1) * unit, _LONGEST)
         rest = rest[part.end() :].strip()
     return total
-
-
-def _shown(text: str) -> str:
-    return clean_line(text, 40).replace("`", "'")

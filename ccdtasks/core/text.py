@@ -30,6 +30,11 @@ def clean_line(value: object, limit: int) -> str:
     return " ".join(clean_text(value, limit).split())
 
 
+def shown(typed: object, limit: int = 40) -> str:
+    """What somebody typed, short and safe to quote between backticks."""
+    return clean_line(typed, limit).replace("`", "'")
+
+
 def clean_url(value: object) -> str | None:
     """An http or https address of at most 2,048 characters without spaces, else None."""
     if not isinstance(value, str) or len(value) > MAX_URL or _CONTROL.search(value) or any(map(str.isspace, value)):

@@ -40,10 +40,13 @@ class Courier(Protocol):
 class DeliveryLoop:
     """Empties the outbox. The row is the truth: what is pending is sent, whoever wrote it and whenever."""
 
-    def __init__(self, core: Core, courier: Courier, edit_gap_s: float = _EDIT_GAP_S) -> None:
+    def __init__(
+        self, core: Core, courier: Courier, edit_gap_s: float = _EDIT_GAP_S, look_every_s: float = _LOOK_EVERY_S
+    ) -> None:
         self._core = core
         self._courier = courier
         self._edit_gap_s = edit_gap_s
+        self._look_every_s = look_every_s
         self._edited_at: dict[UUID, float] = {}
         self._sending: dict[UUID, asyncio.Task[None]] = {}
         self._slots = asyncio.Semaphore(_AT_ONCE)
@@ -58,7 +61,7 @@ class DeliveryLoop:
                         wait_s = await self._begin(bell)
                     except Unavailable as error:  # the database; Discord's own absence is noted in the rows
                         _log.warning("messages wait: %s", error.message)
-                        wait_s = _LOOK_EVERY_S
+                        wait_s = self._look_every_s
                     await wait_for_bell(bell, wait_s)
             finally:
                 for task in self._sending.values():
@@ -79,7 +82,7 @@ class DeliveryLoop:
                 del self._sending[lane]
                 task.result()
         self._forget_old()
-        wait_s = _LOOK_EVERY_S
+        wait_s = self._look_every_s
         if self._core.clock.monotonic_s() < self._paused_until_s:
             return wait_s
         lanes: dict[UUID, list[DiscordMessage]] = defaultdict(list)

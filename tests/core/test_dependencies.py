@@ -179,7 +179,7 @@ async def test_deleting_a_task_that_others_run_after_asks_first(core: Core) -> N
     await link(core, "analyze > scrape", "digest > analyze")
     with pytest.raises(Conflict) as caught:
         await core.tasks.delete(ANN, "scrape")
-    assert caught.value.message == "It would no longer start analyze, digest, which run after scrape."
+    assert caught.value.message == "It would no longer start analyze and digest, which run after scrape."
     assert "scrape" in await core.tasks.names(ANN)
     await core.tasks.delete(ANN, "digest")
     await core.tasks.delete(ANN, "scrape", confirm=True)

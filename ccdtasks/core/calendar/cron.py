@@ -19,9 +19,9 @@ from cronsim import CronSim, CronSimError
 from cronsim.explain import Expression
 
 from ccdtasks.amounts import counted
-from ccdtasks.core.calendar.cronfields import DAY, EXAMPLE, FIELDS, WEEKDAY, shown
+from ccdtasks.core.calendar.cronfields import DAY, EXAMPLE, FIELDS, WEEKDAY
 from ccdtasks.core.calendar.timezones import moments_of, next_change, wall_of
-from ccdtasks.core.text import clean_line
+from ccdtasks.core.text import clean_line, shown
 from ccdtasks.errors import Invalid
 
 MAX_TEXT = 100

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from difflib import get_close_matches
 
-from ccdtasks.core.text import clean_line
+from ccdtasks.core.text import shown
 from ccdtasks.errors import Invalid
 
 EXAMPLE = "five fields: minute, hour, day of month, month, weekday; 0 9 * * 1-5 is 9:00 from Monday to Friday"
@@ -121,11 +121,6 @@ DAY = Field("day of month", 1, 31, {})
 MONTH = Field("month", 1, 12, _MONTHS)
 WEEKDAY = Field("weekday", 0, 7, _WEEKDAYS)
 FIELDS = (MINUTE, HOUR, DAY, MONTH, WEEKDAY)
-
-
-def shown(text: str) -> str:
-    """What somebody typed, short and safe to quote."""
-    return clean_line(text, 40).replace("`", "'")
 
 
 def _span(low: int, high: int) -> str:

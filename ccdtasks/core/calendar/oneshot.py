@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 from ccdtasks.core.calendar.cron import placed
 from ccdtasks.core.calendar.timezones import wall_of
 from ccdtasks.core.spans import read_span
-from ccdtasks.core.text import clean_line
+from ccdtasks.core.text import clean_line, shown
 from ccdtasks.errors import Invalid
 from ccdtasks.times import local_text
 
@@ -109,8 +109,8 @@ def _no_time(typed: str) -> Invalid:
     time_of_day, _, place = typed.rpartition(" ")
     if _AT.match(time_of_day) and place[:1].isalpha():
         hint = "say whose clock with the timezone, like Europe/Berlin"
-        return Invalid("time", f"`{_shown(place)}` after a time is not understood.", hint)
-    return Invalid("time", f"`{_shown(typed)}` is no time.", _AT_HINT)
+        return Invalid("time", f"`{shown(place)}` after a time is not understood.", hint)
+    return Invalid("time", f"`{shown(typed)}` is no time.", _AT_HINT)
 
 
 def _exact(found: re.Match[str], clock: time) -> Once:
@@ -128,14 +128,14 @@ def _exact(found: re.Match[str], clock: time) -> Once:
 def _clock(found: re.Match[str]) -> time:
     hour, half = int(found["hour"]), (found["half"] or "").lower()
     minute, second = int(found["minute"] or 0), int(found["second"] or 0)
-    shown = f"{found['hour']}:{minute:02}{f':{second:02}' if second else ''}{' ' + half if half else ''}"
+    clock = f"{found['hour']}:{minute:02}{f':{second:02}' if second else ''}{' ' + half if half else ''}"
     if found["minute"] is None and not half:
         raise Invalid("time", f"`{found['hour']}` may be an hour or something else.", f"write {hour}:00")
     if half and not 1 <= hour <= 12:
-        raise Invalid("time", f"{shown} is no time of day.", "with am or pm, hours go from 1 to 12")
+        raise Invalid("time", f"{clock} is no time of day.", "with am or pm, hours go from 1 to 12")
     hour = hour % 12 + 12 * (half == "pm") if half else hour
     if hour > 23 or minute > 59 or second > 59:
-        raise Invalid("time", f"{shown} is no time of day.", "hours go from 0 to 23, minutes from 0 to 59")
+        raise Invalid("time", f"{clock} is no time of day.", "hours go from 0 to 23, minutes from 0 to 59")
     return time(hour, minute, second)
 
 
@@ -164,7 +164,3 @@ def placed_twice(wall: datetime, zone: ZoneInfo) -> bool:
     """Whether a clock in `zone` shows `wall` twice."""
     first, second = (wall.replace(tzinfo=zone, fold=fold).astimezone(UTC) for fold in (0, 1))
     return first < second
-
-
-def _shown(text: str) -> str:
-    return clean_line(text, 40).replace("`", "'")

@@ -62,11 +62,8 @@ def by(actor: Actor) -> dict[str, Any]:
 
 def said(row: ScheduleHistory, timezone: str) -> str:
     """What a row tells people: `ran 1 h 31 m late`, `0 9 * * * instead of @daily`."""
-    details, before, after = (
-        row.details or {},
-        _shown(row.schedule_before, timezone),
-        _shown(row.schedule_after, timezone),
-    )
+    details = row.details or {}
+    before, after = _shown(row.schedule_before, timezone), _shown(row.schedule_after, timezone)
     if row.action == "triggered":
         late_s = int(details.get("late_s") or 0)
         return f"ran {duration_text(late_s)} late" if late_s >= _WORTH_TELLING_S else "ran"

@@ -238,7 +238,9 @@ def _runs_of_tasks() -> CompoundSelect[Any]:
     return union_all(
         select(*columns).where(of_these, TaskRun.completed_at.is_(None)),
         select(*columns).where(
-            of_these, TaskRun.completed_at.is_not(None), TaskRun.scheduled_for >= bindparam("first")
+            of_these,
+            TaskRun.completed_at.is_not(None),
+            TaskRun.scheduled_for.between(bindparam("first"), bindparam("last")),
         ),
     ).order_by("queued_at")
 
@@ -249,7 +251,8 @@ _RUNS = _runs_of_tasks()
 async def _runs(session: AsyncSession, plans: Sequence[Owed]) -> dict[UUID, list[Any]]:
     """By task: its runs that have not ended, oldest first, and those that it has for such a time already."""
     found: dict[UUID, list[Any]] = {}
-    first = min(plan.scheduled_for for plan in plans)
-    for row in await session.execute(_RUNS, {"tasks": [plan.task.id for plan in plans], "first": first}):
+    times = [plan.scheduled_for for plan in plans]
+    given = {"tasks": [plan.task.id for plan in plans], "first": min(times), "last": max(times)}
+    for row in await session.execute(_RUNS, given):
         found.setdefault(row.task_id, []).append(row)
     return found

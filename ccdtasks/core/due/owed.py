@@ -85,12 +85,11 @@ class Owed:
 
     def moved(self) -> dict[str, Any]:
         """The task's row afterwards; a time that happens once leaves no schedule behind."""
-        ends = self.is_once and self.paused_because is None
         return {
             "id": self.task.id,
             "next_run_at": None if self.paused_because else self.next_at,
-            "schedule_cron": None if ends else self.task.schedule_cron,
-            "schedule_set_at": None if ends else self.task.schedule_set_at,
+            "schedule_cron": None if self.is_once else self.task.schedule_cron,
+            "schedule_set_at": None if self.is_once else self.task.schedule_set_at,
         }
 
     def news(self, kind: str, **more: Any) -> dict[str, Any]:

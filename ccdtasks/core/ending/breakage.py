@@ -10,6 +10,7 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from ccdtasks.amounts import some
 from ccdtasks.core.records.graph import Graph, load_graph
 from ccdtasks.db.models import Task
 from ccdtasks.errors import Conflict
@@ -56,10 +57,10 @@ async def require_confirmed(session: AsyncSession, task: Task, act: Act, *, conf
     said = []
     if broken.stopped:
         verb = "runs" if len(broken.stopped) == 1 else "run"
-        said.append(f"It would no longer start {_listed(broken.stopped)}, which {verb} after {task.task_name}.")
+        said.append(f"It would no longer start {some(broken.stopped, _SHOWN)}, which {verb} after {task.task_name}.")
     if broken.go_on:
         verb = "goes" if len(broken.go_on) == 1 else "go"
-        said.append(f"{_listed(broken.go_on)} {verb} on without {task.task_name}.")
+        said.append(f"{some(broken.go_on, _SHOWN)} {verb} on without {task.task_name}.")
     raise Conflict(" ".join(said), "confirm it: the button in Discord, --yes in the shell")
 
 
@@ -73,7 +74,3 @@ def _stopped(graph: Graph, task_id: UUID, after: Sequence[UUID], anys: set[UUID]
         if all(lost) or (is_passed_over and each not in anys and any(lost)):
             gone.add(each)
     return gone - {task_id}
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from ccdtasks.amounts import counted, listed
+from ccdtasks.amounts import counted, some
 from ccdtasks.core.tasks.dependencies import Added, Tree, TreeEdge
 from ccdtasks.db.enums import RunStatus
 from ccdtasks.times import duration_text
@@ -37,14 +37,14 @@ def extent(tree: Tree) -> list[str]:
     if tree.estimated_s is None:
         return [*said, "how long it takes is known after the first good runs"]
     said.append(f"about {duration_text(tree.estimated_s)} in all")
-    return [*said, f"not counting {_some(tree.unknown)}"] if tree.unknown else said
+    return [*said, f"not counting {some(tree.unknown, _MOST_NAMES)}"] if tree.unknown else said
 
 
 def together(change: Added) -> str:
     """What several tasks before it mean for a task that was just linked or parted; nothing for one or none."""
     if len(change.upstreams) < 2:
         return ""
-    names = _some(change.upstreams)
+    names = some(change.upstreams, _MOST_NAMES)
     if change.task.dependency_mode == "any":
         return f"The first of {names} starts it, once in each chain."
     if change.is_apart:
@@ -53,11 +53,6 @@ def together(change: Added) -> str:
             "no part in that chain."
         )
     return f"It waits for all of {names}."
-
-
-def _some(names: Sequence[str]) -> str:
-    more = len(names) - _MOST_NAMES
-    return listed([*names[:_MOST_NAMES], f"{more} more"] if more > 0 else names)
 
 
 @dataclass
@@ -98,7 +93,7 @@ class _Drawing:
         others = [each.upstream for each in self.tree.upstreams(edge.task)]
         others = [*(each for each in others if each != edge.upstream), *self._tasks[edge.task].beside]
         word = "or" if self._is_any(edge.task) else "and"
-        return f", {word} after {_some(others)}" if others else ""
+        return f", {word} after {some(others, _MOST_NAMES)}" if others else ""
 
     def _is_any(self, name: str) -> bool:
         return self._tasks[name].task.dependency_mode == "any"

@@ -9,7 +9,7 @@ from typing import Any
 from ccdtasks.core.definition.parameters import from_rows
 from ccdtasks.core.definition.taskconfig import read_config
 from ccdtasks.core.tasks.editing import GROUPS, PARAMETERS
-from ccdtasks.core.text import clean_line
+from ccdtasks.core.text import clean_line, shown
 from ccdtasks.db.models import Task
 from ccdtasks.errors import Invalid
 
@@ -53,7 +53,7 @@ def read_object(text: str) -> Json:
         found = json.loads(text, object_pairs_hook=_once, parse_constant=_no_number)
     except json.JSONDecodeError as error:
         line = (error.doc.splitlines() or [""])[error.lineno - 1 : error.lineno]
-        at = clean_line(line[0], 60).replace("`", "'") if line else ""
+        at = shown(line[0], 60) if line else ""
         meaning = _MEANINGS.get(error.msg.removesuffix(" at"), _MEANINGS.get(error.msg, error.msg.lower()))
         quotes = any(sign in text for sign in "“”„‘’")
         hint = "use straight quotes, not typographic ones" if quotes else f"the line is `{at}`" if at else ""
